@@ -1,35 +1,188 @@
-# Preliminary; see `make help`.
-BUILD ?= build
-CC ?= gcc
-CFLAGS ?= -O2 -g
-WARN = -std=c11 -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wswitch-enum -Werror
-CPPFLAGS += -I. -D_GNU_SOURCE
-LIBS = -lsodium -levent -lsqlite3 -lcjson -linih -lm
-DIRS = proto proto/object proto/mesh proto/hci node-fw/core node-fw/boot node-fw/store node-fw/port/crypto node-fw/port/posix \
-       meshd/release meshd/daemon meshd/ctl sim sim/radio sim/world sim/air tests/lib
-SRC = $(foreach d,$(DIRS),$(wildcard $(d)/*.c))
-MAIN = $(filter %_main.c,$(SRC))
-OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %_main.c,$(SRC)))
-TESTS = $(patsubst tests/unit/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/unit/test_*.c))
-BIN = $(foreach m,$(MAIN),$(BUILD)/bin/$(subst _,-,$(patsubst %_main.c,%,$(notdir $(m)))))
+# Build, tests and checks. `make help` lists the targets.
+#
+# Nothing is listed by hand: a .c file in one of the layer folders joins that layer's archive, NAME_main.c becomes the
+# program build/bin/NAME (underscores become dashes), tests/unit/test_NAME.c a test program, tests/fuzz/fuzz_NAME.c a
+# fuzz harness. Every program links against all archives and takes from them only what it uses.
+#
+# Variants are built side by side from the same rules, one folder each, in one make without recursion:
+#   build        release, $(CC) $(CFLAGS)
+#   build/asan   clang, AddressSanitizer, UndefinedBehaviorSanitizer, fuzzing coverage: unit tests, attacks, fuzzing
+#   build/mcu    the limits of a microcontroller (MP_PROFILE_MCU) on the host
+#   build/size   Cortex-M4 objects, only measured
+# `make VARIANT=asan all` builds the programs of another variant.
 
-all: $(BIN)
-$(BUILD)/obj/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/liball.a: $(OBJ)
-	@rm -f $@
-	ar rcs $@ $^
-define BIN_RULE
-$(BUILD)/bin/$(subst _,-,$(patsubst %_main.c,%,$(notdir $(1)))): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/liball.a
-	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$^ $$(LIBS) -o $$@
+BUILD ?= build
+VARIANT ?= release
+FUZZ_SECONDS ?= 60
+PREFIX ?= /usr/local
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CLANG ?= clang
+CROSS ?= arm-none-eabi-
+CFLAGS ?= -O2 -g
+STD_FLAGS = -std=c11 -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wswitch-enum -Werror
+override CPPFLAGS += -I. -D_GNU_SOURCE
+LIBS = -Wl,--as-needed -lsodium -levent -lsqlite3 -lcjson -linih -lbluetooth -lm -pthread
+
+# As many jobs as there are cores, unless -j says otherwise.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+ifneq ($(filter clean,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+
+V ?= 0
+Q = $(if $(filter 0,$(V)),@)
+say = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' $(1) '$(2)')
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+LAYERS = proto node port release meshd sim test
+proto_DIRS = proto proto/object proto/mesh proto/hci
+node_DIRS = node-fw/core node-fw/boot node-fw/store
+port_DIRS = node-fw/port/posix node-fw/port/crypto
+release_DIRS = meshd/release
+meshd_DIRS = meshd/daemon meshd/ctl meshd/web
+sim_DIRS = sim sim/radio sim/world sim/air
+test_DIRS = tests/lib
+# Folders of test programs: test_NAME.c and NAME_main.c are programs, every other .c file is shared by the folder's programs.
+TEST_DIRS = unit vectors attack e2e power bench demo
+
+LAYER_SRC := $(foreach l,$(LAYERS),$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c)))
+MAIN_SRC := $(filter %_main.c,$(LAYER_SRC))
+TEST_SRC := $(foreach d,$(TEST_DIRS),$(wildcard tests/$(d)/*.c))
+FUZZ_SRC := $(wildcard tests/fuzz/*.c)
+SIZE_SRC := $(wildcard tests/size/*.c)
+RUN_SRC := $(wildcard tests/run.c)
+ALL_SRC := $(LAYER_SRC) $(TEST_SRC) $(FUZZ_SRC) $(RUN_SRC) $(SIZE_SRC)
+ALL_HDR := $(foreach d,proto node-fw meshd sim tests,$(wildcard $(d)/*.h $(d)/*/*.h $(d)/*/*/*.h))
+
+# $(call program_name,FILE) is the program that FILE, a NAME_main.c or test_NAME.c, becomes.
+program_name = $(if $(filter %_main.c,$(1)),$(subst _,-,$(patsubst %_main.c,%,$(notdir $(1)))),$(basename $(notdir $(1))))
+# $(call test_programs,FOLDER): names of its test_NAME programs.
+test_programs = $(patsubst tests/$(1)/%.c,%,$(wildcard tests/$(1)/test_*.c))
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+DEPS_PACKAGES_BUILD = gcc libc6-dev libsodium-dev libevent-dev libsqlite3-dev libbluetooth-dev libcjson-dev libinih-dev
+DEPS_PACKAGES_TEST = libcmocka-dev clang libclang-rt-dev
+DEPS_PACKAGES_CHECK = clang-tidy clang-format cppcheck
+DEPS_PACKAGES_CROSS = gcc-arm-none-eabi libnewlib-arm-none-eabi
+
+# What the goals at hand need comes before any compiler runs. `make` alone installs nothing.
+DEPS_GOALS_BUILD = deps demo test unit fuzz bench size check
+DEPS_GOALS_TEST = deps test unit fuzz bench check
+DEPS_GOALS_CHECK = deps check format
+DEPS_GOALS_CROSS = deps bench size
+DEPS_WANTED = $(foreach k,BUILD TEST CHECK CROSS,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
+FIRST = $(if $(strip $(DEPS_WANTED)),deps)
+
+# --- one variant: objects, archives, programs ---------------------------------------------------------------------------
+
+RELEASE_DIR = $(BUILD)
+ASAN_DIR = $(BUILD)/asan
+MCU_DIR = $(BUILD)/mcu
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# $(1) layer or folder archive, $(2) variant's folder, $(3) sources
+define archive_rules
+$(2)/lib/lib$(1).a: $(patsubst %.c,$(2)/obj/%.o,$(3)) $(2)/lib/lib$(1).list
+	$$(Q)rm -f $$@
+	$$(Q)ar rcsD $$@ $$(filter %.o,$$^)
+$(2)/lib/lib$(1).list: FORCE
+	$$(Q)mkdir -p $$(@D); echo '$(3)' | cmp -s - $$@ || echo '$(3)' > $$@
 endef
-$(foreach m,$(MAIN),$(eval $(call BIN_RULE,$(m))))
-$(BUILD)/tests/test_%: tests/unit/test_%.c $(BUILD)/liball.a
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP $< $(BUILD)/liball.a $(LIBS) -lcmocka -o $@
-unit: $(TESTS)
-	@for t in $(TESTS); do $$t || exit 1; done
-.PHONY: all unit
--include $(OBJ:.o=.d)
+
+# $(1) source with main(), $(2) variant's folder, $(3) variant, $(4) program, $(5) archives beside those of the layers, $(6) more libraries
+define program_rules
+$(4): $(patsubst %.c,$(2)/obj/%.o,$(1)) $(5) $$($(3)_ARCHIVES)
+	$$(call say,LINK,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$($(3)_CC) $$($(3)_CFLAGS) $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LDFLAGS) $(6) $$(LIBS) -o $$@
+endef
+
+# $(1) variant, $(2) its folder, $(3) compiler, $(4) flags
+define variant_variables
+$(1)_CC = $(3)
+$(1)_CFLAGS = $(4)
+$(1)_ARCHIVES = $(foreach l,$(LAYERS),$(2)/lib/lib$(l).a)
+$(1)_OBJ = $(patsubst %.c,$(2)/obj/%.o,$(LAYER_SRC) $(TEST_SRC) $(FUZZ_SRC) $(RUN_SRC))
+endef
+# $(1) variant, $(2) its folder; the variables come first since these rules name them
+define variant_rules
+$(2)/obj/%.o: %.c $(2)/flags | $$(FIRST)
+	$$(call say,CC,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$($(1)_CC) $$(CPPFLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS) -MMD -MP -c $$< -o $$@
+# Rewritten, which rebuilds everything, only when the command line changed.
+$(2)/flags: FORCE
+	$$(Q)mkdir -p $$(@D); echo '$$($(1)_CC) $$(CPPFLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS)' | cmp -s - $$@ || \
+	    echo '$$($(1)_CC) $$(CPPFLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS)' > $$@
+$(foreach l,$(LAYERS),$(eval $(call archive_rules,$(l),$(2),$(filter-out %_main.c,$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c))))))
+$(foreach d,$(TEST_DIRS),$(eval $(call archive_rules,tests-$(d),$(2),$(filter-out %_main.c tests/$(d)/test_%,$(wildcard tests/$(d)/*.c)))))
+$(foreach m,$(MAIN_SRC),$(eval $(call program_rules,$(m),$(2),$(1),$(2)/bin/$(call program_name,$(m)))))
+$(foreach d,$(TEST_DIRS),$(foreach m,$(wildcard tests/$(d)/test_*.c tests/$(d)/*_main.c),$(eval \
+    $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,-lcmocka))))
+$(foreach m,$(RUN_SRC),$(eval $(call program_rules,$(m),$(2),$(1),$(2)/tests/run)))
+-include $$($(1)_OBJ:.o=.d)
+endef
+
+$(eval $(call variant_variables,release,$(RELEASE_DIR),$(CC),$(CFLAGS)))
+$(eval $(call variant_variables,asan,$(ASAN_DIR),$(CLANG),-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link))
+$(eval $(call variant_variables,mcu,$(MCU_DIR),$(CC),$(CFLAGS) -DMP_PROFILE_MCU))
+$(eval $(call variant_rules,release,$(RELEASE_DIR)))
+$(eval $(call variant_rules,asan,$(ASAN_DIR)))
+$(eval $(call variant_rules,mcu,$(MCU_DIR)))
+# Objects are reached through pattern rules; keep them.
+.SECONDARY:
+
+FUZZERS = $(patsubst tests/fuzz/%.c,$(ASAN_DIR)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(ASAN_DIR)/fuzz/%: $(ASAN_DIR)/obj/tests/fuzz/%.o $(patsubst %.c,$(ASAN_DIR)/obj/%.o,$(filter-out tests/fuzz/fuzz_%,$(FUZZ_SRC))) $(asan_ARCHIVES)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(asan_CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) $(LIBS) -o $@
+
+VARIANT_DIR = $(if $(filter release,$(VARIANT)),$(BUILD),$(BUILD)/$(VARIANT))
+PROGRAMS = $(foreach m,$(MAIN_SRC),$(VARIANT_DIR)/bin/$(call program_name,$(m)))
+
+# Node images: build/images/node-VERSION[-FAULT].bin
+-include node-fw/port/posix/image.mk
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+.PHONY: all help deps demo test unit fuzz bench size check format install clean FORCE
+FORCE:
+
+all: $(PROGRAMS) ## Programs, into build/bin
+
+help: ## This list
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@echo 'Variables: V=1 shows commands, BUILD= build folder, VARIANT=release|asan|mcu, CC=, CFLAGS=, TESTS=pattern (make test)'
+
+# apt-get only runs when dpkg misses something; lists are refreshed once if the first try fails.
+deps: ## Install the Debian packages that are missing
+	@missing=; for p in $(DEPS_WANTED); do \
+	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null || { echo "make deps: no apt-get here; needed:$$missing" >&2; exit 1; }; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then \
+	    command -v sudo >/dev/null || { echo "make deps: run as root, or install:$$missing" >&2; exit 1; }; sudo='sudo -E'; fi; \
+	echo "installing:$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	get() { $$sudo apt-get -y -q -o DPkg::Lock::Timeout=120 --no-install-recommends install $$missing </dev/null; }; \
+	mkdir -p $(BUILD); log=$(BUILD)/deps.log; \
+	get >$$log 2>&1 || { $$sudo apt-get -q update >>$$log 2>&1 </dev/null; get >>$$log 2>&1; } || \
+	    { tail -20 $$log >&2; echo "make deps: apt-get failed, see $$log" >&2; exit 1; }
+
+unit_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/unit/,$(call test_programs,unit)) $(addprefix $(ASAN_DIR)/tests/vectors/,$(call test_programs,vectors))
+unit: $(unit_PROGRAMS)
+	@for t in $(unit_PROGRAMS); do echo "$$t"; timeout 300 $$t || exit 1; done
+
+clean: ## Remove the build folder
+	rm -rf $(BUILD)
