@@ -1,0 +1,92 @@
+/*
+ * Scenario files: which devices there are, where they stand, what their radio is like. Read by `meshsim live` and by
+ * the discrete simulator. An INI file (comments start with ; or #):
+ *
+ *   [scenario]
+ *   name = office            ; up to 63 characters
+ *   seed = 42                ; 64-bit number; everything random follows from it
+ *
+ *   [radio]                  ; all optional, the values here are the defaults; units are obligatory
+ *   tx_power = 0 dBm         ; also of a set that leaves the power to the controller
+ *   loss_1m = 40 dB          ; path loss at one metre
+ *   exponent = 2.7           ; of the log-distance path loss
+ *   shadowing = 0 dB         ; standard deviation, drawn once a pair
+ *   noise = -100 dBm
+ *   sensitivity = -94 dBm
+ *   capture = 8 dB           ; least SINR at which a packet is received
+ *   primary_gap = 250 us     ; between the ADV_EXT_IND of an event
+ *   aux_gap = 300 us         ; from the last of them to the AUX_ADV_IND
+ *   interval = 20 ms         ; least time between two event starts of one controller
+ *   delay = 10 ms            ; a random time up to this is added to it
+ *   processing = 150 us      ; from a host's command to the start of an event
+ *   frame_loss = 0 %         ; drawn for every reception besides all the above
+ *
+ *   [topology]
+ *   kind = grid              ; line, grid, or list (the default: every device has a [node] section)
+ *   nodes = 7                ; line: devices
+ *   columns = 5              ; grid
+ *   rows = 5                 ; grid
+ *   spacing = 10 m           ; line, grid: between neighbours
+ *   reach = neighbours       ; line, grid: only adjacent devices couple (grid: 8 around), at link_loss;
+ *                            ; physics (the default): path loss from the positions
+ *   link_loss = 60 dB        ; with reach = neighbours
+ *   first = gw               ; line, grid: name of the first device (corner, end); default: prefix and 0
+ *   prefix = n               ; line, grid: the others are n1, n2, ...
+ *
+ *   [node gw]                ; list: adds a device; line, grid: moves one (reach = physics)
+ *   position = 1.5 m, 2 m    ; x, y and perhaps z
+ *
+ *   [link gw n3]             ; overrides the path loss of a pair, both ways
+ *   loss = 75 dB             ; or none
+ *
+ * Names: 1 to 31 of a-z A-Z 0-9 - _ . beginning with a letter or digit. Sections may come in any order; each key once.
+ * Reentrant.
+ */
+#ifndef SIM_SCENARIO_H
+#define SIM_SCENARIO_H
+
+#include "medium.h"
+
+#define SIM_NAME_MAX 32 /* bytes of a device's name, terminator included */
+#define SIM_SCENARIO_TEXT_MAX (1u << 20)
+
+enum sim_topology { SIM_TOPOLOGY_LIST, SIM_TOPOLOGY_LINE, SIM_TOPOLOGY_GRID };
+enum sim_reach { SIM_REACH_PHYSICS, SIM_REACH_NEIGHBOURS };
+
+struct sim_scenario_node {
+    char name[SIM_NAME_MAX];
+    struct sim_position position;
+};
+
+struct sim_scenario_link {
+    uint32_t a, b;    /* indices into node[] */
+    int32_t loss_mdb; /* or SIM_LOSS_NONE */
+};
+
+struct sim_scenario {
+    char name[64];
+    uint64_t seed;
+    uint32_t loss_ppm;
+    struct sim_radio radio;
+    enum sim_topology topology;
+    enum sim_reach reach;
+    uint32_t columns, rows; /* line: columns = nodes, rows = 1 */
+    int32_t spacing_mm;
+    int32_t link_loss_mdb;
+    uint32_t count; /* devices, 1 to SIM_DEVICES_MAX */
+    struct sim_scenario_node *node;
+    uint32_t link_count;
+    struct sim_scenario_link *link;
+};
+
+/* Reads a file, or parses text (len at most SIM_SCENARIO_TEXT_MAX) that came from `path` (for messages only). 0, or -1
+ * with "path:line: what is wrong and what would be right" in error (cut to cap bytes); s needs no freeing then. */
+int sim_scenario_read(struct sim_scenario *s, const char *path, char *error, size_t cap);
+int sim_scenario_parse(struct sim_scenario *s, const char *path, const char *text, size_t len, char *error, size_t cap);
+void sim_scenario_free(struct sim_scenario *s);
+/* Index of a device by name, or -1. */
+int sim_scenario_find(const struct sim_scenario *s, const char *name);
+/* Opens a medium with the scenario's devices, couplings, loss and seed. NULL: out of memory. */
+struct sim_medium *sim_scenario_medium(const struct sim_scenario *s, const struct sim_medium_ops *ops, void *ctx);
+
+#endif
