@@ -15,7 +15,7 @@
 
 #define MD_CONFIG_FILE "/etc/meshd/meshd.conf"
 #define MD_HTTP_SOCKET "/run/meshd/http.sock"
-#define MD_PATH_MAX 256
+#define MD_PATH_MAX 176 /* so that every line md_config_write() makes fits the 200 bytes libinih takes */
 
 enum md_hci_kind { MD_HCI_NONE, MD_HCI_UNIX, MD_HCI_TTY };
 
