@@ -23,7 +23,7 @@ struct mp_key {
 struct mp_keyset {
     uint16_t number; /* of the newest key change, 0 none */
     bool frozen;
-    uint8_t head[32]; /* digest of the newest key change; of the root keys when number is 0 */
+    uint8_t head[32]; /* mp_keychange_digest() of the newest key change; SHA-256 of the root keys when number is 0 */
     uint8_t root[3][32];
     struct mp_key publisher[2];
     struct mp_key release[2];
@@ -53,19 +53,28 @@ int mp_keyset_find(const struct mp_keyset *set, enum mp_role role, uint8_t key_i
 /* Key change codec. put leaves the signatures to the caller; get checks every range, not signatures. 0, MP_ERR_LENGTH, MP_ERR_FORMAT. */
 void mp_keychange_put(uint8_t out[MP_KEYCHANGE_SIZE], const struct mp_keychange *c);
 int mp_keychange_get(struct mp_keychange *c, const uint8_t *data, size_t len);
+/* SHA-256 of the statement, which is the 72 bytes before the signatures: a co-signer alone can make further valid
+ * signatures of one statement, and that must neither look like another statement nor break the chain. */
 void mp_keychange_digest(const struct mp_crypto *crypto, const uint8_t data[MP_KEYCHANGE_SIZE], uint8_t digest[32]);
 
 /*
  * Applies a statement. On success set is changed and 0 returned; on any error set is unchanged, except that a proven
- * fork sets set->frozen and returns MP_ERR_FROZEN.
+ * fork sets set->frozen. Costs at most two signature checks. The first that holds:
  *   MP_ERR_LENGTH, MP_ERR_FORMAT  malformed
- *   MP_ERR_FROZEN      the chain is frozen already, or this proves a fork: it is number set->number + 0 with another digest,
- *                      the same previous digest is unknown here, so a fork of the newest link is what can be proven:
- *                      both signatures must verify under today's roots
- *   MP_ERR_OLD         number not above the newest (and no fork)
+ *   MP_ERR_FROZEN      the chain is frozen already
+ *   MP_ERR_FROZEN      fork: the statement has the number of the newest one and another digest, and both signatures
+ *                      verify under the roots held (set->frozen is now set)
+ *   MP_ERR_OLD         any other statement whose number is not above the newest
  *   MP_ERR_GAP         number more than one above the newest
- *   MP_ERR_KEY         previous digest is not the head; generation not higher than the role's highest; revoke of another key
- *   MP_ERR_SIGNATURE   either signature wrong
+ *   MP_ERR_KEY         previous digest is not the head; generation not above the highest the role has had; revoke of a
+ *                      key that is not the valid one in that place; a root that is a root already; both signers are one key
+ *   MP_ERR_SIGNATURE   either signature wrong under the roots held, which are those before the statement
+ *
+ * The fork rule: a root key signs at most one statement of a number, so two roots that signed another one of the newest
+ * number have broken their word, whatever it follows. That is all the set can prove: it keeps neither older digests nor a
+ * root that the newest statement replaced, so a statement signed by the replaced key is only MP_ERR_OLD. A chain that
+ * left ours earlier is never followed (MP_ERR_KEY or MP_ERR_GAP); its statement of our newest number proves the fork.
+ * Root keys therefore serve one chain only.
  */
 int mp_keyset_apply(struct mp_keyset *set, const struct mp_crypto *crypto, const uint8_t *data, size_t len);
 

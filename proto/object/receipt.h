@@ -24,10 +24,12 @@ struct mp_receipt {
 size_t mp_receipt_put(uint8_t out[MP_RECEIPT_MAX], const struct mp_receipt *r);
 /* 0, MP_ERR_LENGTH, MP_ERR_FORMAT (count 0 or above 248, base + count above 65536, spare nibble not 0). */
 int mp_receipt_get(struct mp_receipt *r, const uint8_t *data, size_t len);
+/* Checks the signature (the last 64 bytes). 0, MP_ERR_LENGTH or MP_ERR_SIGNATURE. */
 int mp_receipt_verify(const struct mp_crypto *crypto, const uint8_t *data, size_t len, const uint8_t pub[32]);
 /* Nibble of an enrolment index, 0 to 15, or -1 when the receipt does not cover it. */
 int mp_receipt_nibble(const struct mp_receipt *r, uint16_t index);
-/* Above 0 when (generation, round) a is newer than b: generation first, round by RFC 1982. */
+/* Above 0 when (generation, round) a is newer than b, 0 when equal: generation first, round by RFC 1982 (of two rounds
+ * exactly 32,768 apart neither is newer). */
 int mp_round_compare(uint16_t generation_a, uint16_t round_a, uint16_t generation_b, uint16_t round_b);
 
 #define MP_REPORT_ENTRY_SIZE 19

@@ -7,36 +7,48 @@
 #include "../mp_types.h"
 
 #define MP_RELOC_HEADER 12
+#define MP_RELOC_DELTA_MAX 0x1FFFFFu /* words that three LEB128 bytes can skip */
 
 /*
- * Reader over a list that is fed in order, in pieces of any size, as chunks arrive: init, feed until done, then next().
- * The list is untrusted until the whole image verified, so every field is bounded: words ascend and lie inside the image.
+ * The list is never kept in memory: check() and apply() read it through a callback, in small pieces and in order, from
+ * wherever the payload lies. All offsets are payload offsets: image word w is at list_size + 4w, and since list_size is a
+ * multiple of 4 no word straddles two chunks.
  */
 struct mp_reloc_header {
     uint32_t list_size;  /* bytes, header and padding included; 0: payload has no list */
-    uint32_t image_base; /* link address */
+    uint32_t image_base; /* link address; 0 without a list */
     uint32_t count;
 };
 
-/* Reads bytes of the payload: 0 or negative code (passed through). */
+/* Reads canonical bytes of the payload: 0 or a negative code, which is passed through. */
 typedef int (*mp_reloc_read)(void *ctx, uint32_t offset, uint8_t *data, size_t len);
 
-/* Parses and checks a whole list: bounds, ascending words inside payload_size - list_size, padding zero. 0 or MP_ERR_FORMAT, MP_ERR_LENGTH, or what read returned. */
+/*
+ * Parses and checks a whole list, of which nothing is trusted: deltas in their shortest form, every word wholly inside the
+ * image, padding zero, an image behind it. 0, MP_ERR_FORMAT, MP_ERR_LENGTH (payload_size is 0, above MP_IMAGE_MAX, or ends
+ * before the list and one byte of image), or what read returned. Never reads at or past payload_size.
+ */
 int mp_reloc_check(struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uint32_t payload_size);
 
 /*
- * Adds `distance` (mod 2^32; pass the negation to undo) to every listed word that lies wholly or partly inside
- * image[offset .. offset+len). Words are aligned to 4 and so are offset and len except at the image's end. h must come from mp_reloc_check().
- * 0 or what read returned.
+ * Adds `distance` (mod 2^32; pass its negation to undo) to the listed words in data, which holds the payload bytes from
+ * offset on: typically a chunk. Bytes of the list itself stay. offset is a multiple of 4; when len is not, the low bytes
+ * of a listed word that is cut off come out as they do in the whole word. h comes from mp_reloc_check(). Reads
+ * the list from its start up to the word behind the range, nothing when the range lies in the list.
+ * 0, MP_ERR_LENGTH (offset not aligned), MP_ERR_FORMAT (the list reads differently now), or what read returned; on an
+ * error words may have been changed already.
  */
 int mp_reloc_apply(const struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uint32_t distance, uint32_t offset,
                    uint8_t *data, size_t len);
 
 /*
- * Packs two links of one build, at base_a and base_b, into out: list and image a. Bytes written, or MP_ERR_FORMAT (they differ in more than
- * aligned words by exactly base_b - base_a; *bad receives the offset), MP_ERR_LENGTH (sizes differ or 0), MP_ERR_ROOM. Host tool.
- * With b == NULL the image is position independent: no list unless it starts with the magic, then an empty one.
+ * Packs two links of one build, at base_a and base_b, into out: list and image a (buffers do not overlap). Bytes written,
+ * or MP_ERR_FORMAT (they differ in more than aligned words by exactly base_b - base_a, or more than MP_RELOC_DELTA_MAX
+ * words lie between two that differ; *bad receives the offset in a), MP_ERR_LENGTH (len is 0), MP_ERR_ROOM (above cap or
+ * MP_IMAGE_MAX). With b == NULL, or without a difference, the image is position independent: no list unless it starts
+ * with the magic, then an empty one. bad may be NULL. Host tool.
  */
-long mp_reloc_pack(uint8_t *out, size_t cap, const uint8_t *a, const uint8_t *b, size_t len, uint32_t base_a, uint32_t base_b, size_t *bad);
+long mp_reloc_pack(uint8_t *out, size_t cap, const uint8_t *a, const uint8_t *b, size_t len, uint32_t base_a,
+                   uint32_t base_b, size_t *bad);
 
 #endif

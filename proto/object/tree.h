@@ -32,9 +32,10 @@ void mp_tree_hash(const struct mp_crypto *crypto, const uint8_t salt[8], unsigne
 
 /* Reads len bytes of payload at offset into data: 0 or a negative code, which ends the build with that code. */
 typedef int (*mp_tree_read)(void *ctx, uint32_t offset, uint8_t *data, size_t len);
-/* Receives each interior chunk once, any order by level ascending, index ascending: 0 or a negative code. */
+/* Receives each interior chunk once, a parent after its children, each level by index; data is valid during the call.
+ * 0 or a negative code, which ends the build with that code. */
 typedef int (*mp_tree_emit)(void *ctx, uint32_t position, const uint8_t *data, size_t len);
-/* Builds the tree in one pass over the payload with O(levels) memory; emit may be NULL. root receives the root hash. */
+/* Builds the tree in one pass over the payload, on about 1.2 KB of stack; emit may be NULL. root receives the root hash. */
 int mp_tree_build(const struct mp_tree *t, const struct mp_crypto *crypto, const uint8_t salt[8], mp_tree_read read,
                   mp_tree_emit emit, void *ctx, uint8_t root[MP_HASH_SIZE]);
 
