@@ -47,7 +47,8 @@ struct mp_head {
 /* Encodes all but the signature. Bytes before the signature (48 + 8n); out holds at least that plus 64. */
 size_t mp_directive_put(uint8_t out[MP_DIRECTIVE_MAX], const struct mp_directive *d);
 
-/* Decodes and checks every range of SPEC 2.2 (counts, duplicates, floor, action), not the signature. 0, MP_ERR_LENGTH, MP_ERR_FORMAT. */
+/* Decodes and checks every range of SPEC 2.2 (counts, duplicates, floor, action), not the signature. 0, MP_ERR_LENGTH,
+ * MP_ERR_FORMAT. */
 int mp_directive_get(struct mp_directive *d, const uint8_t *data, size_t len);
 
 /* First 8 bytes of the SHA-256 of the whole object. */

@@ -47,10 +47,13 @@ void mp_keyset_init(struct mp_keyset *set, const struct mp_crypto *crypto, const
 void mp_keyset_put(uint8_t out[MP_KEYSET_SIZE], const struct mp_keyset *set);
 int mp_keyset_get(struct mp_keyset *set, const uint8_t *data, size_t len);
 
-/* Key for an object: copies it to pub. 0, MP_ERR_KEY (none there or another generation), MP_ERR_REVOKED, MP_ERR_FORMAT (role or id out of range). */
-int mp_keyset_find(const struct mp_keyset *set, enum mp_role role, uint8_t key_id, uint16_t generation, uint8_t pub[32]);
+/* Key for an object: copies it to pub. 0, MP_ERR_KEY (none there or another generation), MP_ERR_REVOKED, MP_ERR_FORMAT
+ * (role or id out of range). */
+int mp_keyset_find(const struct mp_keyset *set, enum mp_role role, uint8_t key_id, uint16_t generation,
+                   uint8_t pub[32]);
 
-/* Key change codec. put leaves the signatures to the caller; get checks every range, not signatures. 0, MP_ERR_LENGTH, MP_ERR_FORMAT. */
+/* Key change codec. put leaves the signatures to the caller; get checks every range, not signatures. 0, MP_ERR_LENGTH,
+ * MP_ERR_FORMAT. */
 void mp_keychange_put(uint8_t out[MP_KEYCHANGE_SIZE], const struct mp_keychange *c);
 int mp_keychange_get(struct mp_keychange *c, const uint8_t *data, size_t len);
 /* SHA-256 of the statement, which is the 72 bytes before the signatures: a co-signer alone can make further valid
@@ -67,12 +70,12 @@ void mp_keychange_digest(const struct mp_crypto *crypto, const uint8_t data[MP_K
  *   MP_ERR_OLD         any other statement whose number is not above the newest
  *   MP_ERR_GAP         number more than one above the newest
  *   MP_ERR_KEY         previous digest is not the head; generation not above the highest the role has had; revoke of a
- *                      key that is not the valid one in that place; a root that is a root already; both signers are one key
- *   MP_ERR_SIGNATURE   either signature wrong under the roots held, which are those before the statement
+ *                      key that is not the valid one in that place; a root that is a root already; both signers are one
+ * key MP_ERR_SIGNATURE   either signature wrong under the roots held, which are those before the statement
  *
  * The fork rule: a root key signs at most one statement of a number, so two roots that signed another one of the newest
- * number have broken their word, whatever it follows. That is all the set can prove: it keeps neither older digests nor a
- * root that the newest statement replaced, so a statement signed by the replaced key is only MP_ERR_OLD. A chain that
+ * number have broken their word, whatever it follows. That is all the set can prove: it keeps neither older digests nor
+ * a root that the newest statement replaced, so a statement signed by the replaced key is only MP_ERR_OLD. A chain that
  * left ours earlier is never followed (MP_ERR_KEY or MP_ERR_GAP); its statement of our newest number proves the fork.
  * Root keys therefore serve one chain only.
  */

@@ -35,7 +35,8 @@ struct mp_manifest {
     uint8_t image_sha256[32];
 };
 
-/* Encodes into out[0..135]; the signature is left to the caller. Fields are taken as they are: run mp_manifest_get() over the result to check them. */
+/* Encodes into out[0..135]; the signature is left to the caller. Fields are taken as they are: run mp_manifest_get()
+ * over the result to check them. */
 void mp_manifest_put(uint8_t out[MP_MANIFEST_SIZE], const struct mp_manifest *m);
 
 /* Decodes and checks every range of SPEC 2.1, not the signature. 0, MP_ERR_LENGTH (len is not 200), MP_ERR_FORMAT. */
@@ -51,7 +52,7 @@ int mp_manifest_verify(const struct mp_crypto *crypto, const uint8_t data[MP_MAN
 struct mp_device {
     uint32_t product;
     uint16_t model;
-    uint8_t hw_revision; /* 0 to 31 */
+    uint8_t hw_revision;     /* 0 to 31 */
     uint8_t battery_percent; /* 0 to 100 */
     uint32_t version;        /* running */
     uint32_t release;        /* release sequence running */
@@ -62,8 +63,9 @@ struct mp_device {
 
 /*
  * May this device use it as an update (revert: as the target of a signed revert, which lifts the release rule only)?
- * 0, or the first of: MP_ERR_MODEL, MP_ERR_UNSUPPORTED (a delta), MP_ERR_ROOM, MP_ERR_COUNTER (below the floor or more than
- * 16 above), MP_ERR_RELEASE (not above what runs), MP_ERR_VERSION, MP_ERR_EXPIRED (epoch above a non-zero expiry), MP_ERR_BATTERY.
+ * 0, or the first of: MP_ERR_MODEL, MP_ERR_UNSUPPORTED (a delta), MP_ERR_ROOM, MP_ERR_COUNTER (below the floor or more
+ * than 16 above), MP_ERR_RELEASE (not above what runs), MP_ERR_VERSION, MP_ERR_EXPIRED (epoch above a non-zero expiry),
+ * MP_ERR_BATTERY.
  */
 int mp_manifest_check(const struct mp_manifest *m, const struct mp_device *device, bool revert);
 

@@ -76,7 +76,8 @@ struct mp_report {
 };
 
 /* Encodes with its MAC under the origin's report key. */
-void mp_report_put(const struct mp_crypto *crypto, uint8_t out[MP_REPORT_ENTRY_SIZE], const struct mp_report *r, const uint8_t key[16]);
+void mp_report_put(const struct mp_crypto *crypto, uint8_t out[MP_REPORT_ENTRY_SIZE], const struct mp_report *r,
+                   const uint8_t key[16]);
 /* Decodes; does not check the MAC. 0 or MP_ERR_FORMAT (phase or node out of range). */
 int mp_report_get(struct mp_report *r, const uint8_t entry[MP_REPORT_ENTRY_SIZE]);
 /* 0 or MP_ERR_TAG. Only the origin and the gateway know the key. */

@@ -11,8 +11,8 @@
 
 /*
  * The list is never kept in memory: check() and apply() read it through a callback, in small pieces and in order, from
- * wherever the payload lies. All offsets are payload offsets: image word w is at list_size + 4w, and since list_size is a
- * multiple of 4 no word straddles two chunks.
+ * wherever the payload lies. All offsets are payload offsets: image word w is at list_size + 4w, and since list_size is
+ * a multiple of 4 no word straddles two chunks.
  */
 struct mp_reloc_header {
     uint32_t list_size;  /* bytes, header and padding included; 0: payload has no list */
@@ -24,16 +24,17 @@ struct mp_reloc_header {
 typedef int (*mp_reloc_read)(void *ctx, uint32_t offset, uint8_t *data, size_t len);
 
 /*
- * Parses and checks a whole list, of which nothing is trusted: deltas in their shortest form, every word wholly inside the
- * image, padding zero, an image behind it. 0, MP_ERR_FORMAT, MP_ERR_LENGTH (payload_size is 0, above MP_IMAGE_MAX, or ends
- * before the list and one byte of image), or what read returned. Never reads at or past payload_size.
+ * Parses and checks a whole list, of which nothing is trusted: deltas in their shortest form, every word wholly inside
+ * the image, padding zero, an image behind it. 0, MP_ERR_FORMAT, MP_ERR_LENGTH (payload_size is 0, above MP_IMAGE_MAX,
+ * or ends before the list and one byte of image), or what read returned. Never reads beyond the chunk that holds the
+ * last byte of the list, so it can run as soon as those chunks are held.
  */
 int mp_reloc_check(struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uint32_t payload_size);
 
 /*
  * Adds `distance` (mod 2^32; pass its negation to undo) to the listed words in data, which holds the payload bytes from
- * offset on: typically a chunk. Bytes of the list itself stay. offset is a multiple of 4; when len is not, the low bytes
- * of a listed word that is cut off come out as they do in the whole word. h comes from mp_reloc_check(). Reads
+ * offset on: typically a chunk. Bytes of the list itself stay. offset is a multiple of 4; when len is not, the low
+ * bytes of a listed word that is cut off come out as they do in the whole word. h comes from mp_reloc_check(). Reads
  * the list from its start up to the word behind the range, nothing when the range lies in the list.
  * 0, MP_ERR_LENGTH (offset not aligned), MP_ERR_FORMAT (the list reads differently now), or what read returned; on an
  * error words may have been changed already.
@@ -42,11 +43,11 @@ int mp_reloc_apply(const struct mp_reloc_header *h, mp_reloc_read read, void *ct
                    uint8_t *data, size_t len);
 
 /*
- * Packs two links of one build, at base_a and base_b, into out: list and image a (buffers do not overlap). Bytes written,
- * or MP_ERR_FORMAT (they differ in more than aligned words by exactly base_b - base_a, or more than MP_RELOC_DELTA_MAX
- * words lie between two that differ; *bad receives the offset in a), MP_ERR_LENGTH (len is 0), MP_ERR_ROOM (above cap or
- * MP_IMAGE_MAX). With b == NULL, or without a difference, the image is position independent: no list unless it starts
- * with the magic, then an empty one. bad may be NULL. Host tool.
+ * Packs two links of one build, at base_a and base_b, into out: list and image a (buffers do not overlap). Bytes
+ * written, or MP_ERR_FORMAT (they differ in more than aligned words by exactly base_b - base_a, or more than
+ * MP_RELOC_DELTA_MAX words lie between two that differ; *bad receives the offset in a), MP_ERR_LENGTH (len is 0),
+ * MP_ERR_ROOM (above cap or MP_IMAGE_MAX). With b == NULL, or without a difference, the image is position independent:
+ * no list unless it starts with the magic, then an empty one. bad may be NULL. Host tool.
  */
 long mp_reloc_pack(uint8_t *out, size_t cap, const uint8_t *a, const uint8_t *b, size_t len, uint32_t base_a,
                    uint32_t base_b, size_t *bad);

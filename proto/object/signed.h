@@ -1,6 +1,6 @@
 /*
- * What the signed objects have in common (docs/SPEC.md section 2): domain tags, the message under a signature, its check
- * and the short digest that names an object. Used by the codecs here and by whatever signs. Reentrant.
+ * What the signed objects have in common (docs/SPEC.md section 2): domain tags, the message under a signature, its
+ * check and the short digest that names an object. Used by the codecs here and by whatever signs. Reentrant.
  */
 #ifndef MP_SIGNED_H
 #define MP_SIGNED_H
@@ -16,7 +16,8 @@
 #define MP_SIGNED_BODY_MAX 136 /* the longest object without its signatures */
 #define MP_SIGNED_MAX (MP_TAG_LEN + MP_SIGNED_BODY_MAX)
 
-/* The bytes that are signed: tag, then the object without its signatures (len up to MP_SIGNED_BODY_MAX). Their number. */
+/* The bytes that are signed: tag, then the object without its signatures (len up to MP_SIGNED_BODY_MAX). Their number.
+ */
 size_t mp_signed_message(uint8_t out[MP_SIGNED_MAX], const char *tag, const uint8_t *object, size_t len);
 
 /* Checks one signature over that message. 0, MP_ERR_LENGTH (len above MP_SIGNED_BODY_MAX) or MP_ERR_SIGNATURE. */

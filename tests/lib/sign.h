@@ -1,6 +1,6 @@
 /*
- * Signing for tests: key pairs from a seed byte, signed objects as bytes, a fleet's first keyset. Uses libsodium; the tools
- * have their own signing in meshd/ctl. Aborts when libsodium cannot start; otherwise nothing here fails.
+ * Signing for tests: key pairs from a seed byte, signed objects as bytes, a fleet's first keyset. Uses libsodium; the
+ * tools have their own signing in meshd/ctl. Aborts when libsodium cannot start; otherwise nothing here fails.
  */
 #ifndef TESTS_SIGN_H
 #define TESTS_SIGN_H
@@ -29,7 +29,8 @@ size_t sign_receipt(uint8_t out[MP_RECEIPT_MAX], const struct mp_receipt *r, con
 void sign_keychange(uint8_t out[MP_KEYCHANGE_SIZE], const struct mp_keychange *c, const struct sign_key *first,
                     const struct sign_key *second);
 
-/* A fleet: roots from seeds 1, 2, 3, publisher 0 from 16, release 0 from 32, both generation 1, and the keyset of it. */
+/* A fleet: roots from seeds 1, 2, 3, publisher 0 from 16, release 0 from 32, both generation 1, and the keyset of it.
+ */
 struct sign_fleet {
     struct sign_key root[3];
     struct sign_key publisher;
@@ -38,8 +39,9 @@ struct sign_fleet {
 };
 void sign_fleet_make(struct sign_fleet *fleet);
 
-/* Fills a manifest with a valid full image in mind: publisher 0, generation 1, product 1, model, every hardware revision,
- * version = release << 24, security counter 0, no preconditions, a salt made from release. Image fields stay zero. */
+/* Fills a manifest with a valid full image in mind: publisher 0, generation 1, product 1, model, every hardware
+ * revision, version = release << 24, security counter 0, no preconditions, a salt made from release. Image fields stay
+ * zero. */
 void sign_manifest_fill(struct mp_manifest *m, uint16_t model, uint32_t release);
 
 /* Sets sizes, roots and SHA-256 from a canonical payload of kind full (1 to MP_IMAGE_MAX bytes) and m->salt. */
