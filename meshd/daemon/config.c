@@ -117,25 +117,6 @@ static int set_network(struct md_config *c, const char *value, char *why, size_t
     return 0;
 }
 
-static int set_node(struct md_config *c, const char *value, char *why, size_t cap)
-{
-    uint64_t v = 0;
-    if (set_number(&v, value, 1, 0xFFFFFFFEu, why, cap) < 0)
-        return -1;
-    c->node = (uint32_t)v;
-    return 0;
-}
-
-static int set_key(struct md_config *c, const char *value, char *why, size_t cap)
-{
-    return set_string(c->network_key, sizeof c->network_key, value, why, cap);
-}
-
-static int set_old_key(struct md_config *c, const char *value, char *why, size_t cap)
-{
-    return set_string(c->network_key_old, sizeof c->network_key_old, value, why, cap);
-}
-
 static int set_keyset(struct md_config *c, const char *value, char *why, size_t cap)
 {
     return set_string(c->keyset, sizeof c->keyset, value, why, cap);
@@ -146,16 +127,24 @@ static int set_release_key(struct md_config *c, const char *value, char *why, si
     return set_string(c->release_key, sizeof c->release_key, value, why, cap);
 }
 
+static int set_release_passphrase(struct md_config *c, const char *value, char *why, size_t cap)
+{
+    return set_string(c->release_passphrase, sizeof c->release_passphrase, value, why, cap);
+}
+
 static const struct {
     const char *section;
     const char *name;
     setter set;
 } settings[] = {
-    {"meshd", "database", set_database}, {"meshd", "http", set_http},
-    {"meshd", "log", set_log},           {"bearer", "hci", set_hci},
-    {"network", "number", set_network},  {"network", "node", set_node},
-    {"network", "key", set_key},         {"network", "old_key", set_old_key},
-    {"network", "keyset", set_keyset},   {"network", "release_key", set_release_key},
+    {"meshd", "database", set_database},
+    {"meshd", "http", set_http},
+    {"meshd", "log", set_log},
+    {"bearer", "hci", set_hci},
+    {"network", "number", set_network},
+    {"network", "keyset", set_keyset},
+    {"network", "release_key", set_release_key},
+    {"network", "release_passphrase", set_release_passphrase},
 };
 #define SETTINGS (sizeof settings / sizeof settings[0])
 
@@ -165,7 +154,6 @@ void md_config_init(struct md_config *c)
     strcpy(c->database, "/var/lib/meshd/meshd.db");
     strcpy(c->http, MD_HTTP_SOCKET);
     c->log = MD_LOG_INFO;
-    c->node = 1;
 }
 
 /* Index in settings[], or -1 with a sentence. */
@@ -323,8 +311,6 @@ int md_config_check(const struct md_config *c, char *error, size_t cap)
         missing = "[bearer] hci";
     else if (c->network == 0)
         missing = "[network] number";
-    else if (c->network_key[0] == '\0')
-        missing = "[network] key";
     else if (c->keyset[0] == '\0')
         missing = "[network] keyset";
     if (missing == NULL)
@@ -345,15 +331,10 @@ int md_config_write(const struct md_config *c, char *out, size_t cap)
     size_t at = n > 0 ? (size_t)n : cap;
     if (at < cap && c->network != 0)
         at += (size_t)snprintf(out + at, cap - at, "number = %u\n", c->network);
-    if (at < cap)
-        at += (size_t)snprintf(out + at, cap - at, "node = %u\n", c->node);
     const struct {
         const char *name;
         const char *value;
-    } files[] = {{"key", c->network_key},
-                 {"old_key", c->network_key_old},
-                 {"keyset", c->keyset},
-                 {"release_key", c->release_key}};
+    } files[] = {{"keyset", c->keyset}, {"release_key", c->release_key}, {"release_passphrase", c->release_passphrase}};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (at < cap && files[i].value[0] != '\0')
             at += (size_t)snprintf(out + at, cap - at, "%s = %s\n", files[i].name, files[i].value);

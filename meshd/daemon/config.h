@@ -25,14 +25,11 @@ struct md_config {
     enum md_log_level log;      /* [meshd] log */
     enum md_hci_kind hci;       /* [bearer] hci = unix:PATH | tty:DEVICE:BAUD */
     char hci_path[104];
-    uint32_t hci_baud;                 /* 9600 to 4000000, tty only */
-    uint16_t network;                  /* [network] number, 1 to 65535 */
-    uint32_t node;                     /* [network] node: the gateway's own node id; not 0, not 0xFFFFFFFF */
-    char network_key[MD_PATH_MAX];     /* [network] key: file */
-    char network_key_old[MD_PATH_MAX]; /* [network] old_key: file of the key being phased out, "" none */
-    char keyset[MD_PATH_MAX];          /* [network] keyset: file with the first keyset record */
-    char release_key[MD_PATH_MAX];     /* [network] release_key: file; "" = a gateway that relays and commits but never
-                                          signs */
+    uint32_t hci_baud;             /* 9600 to 4000000, tty only */
+    uint16_t network;              /* [network] number, 1 to 65535 */
+    char keyset[MD_PATH_MAX];      /* [network] keyset: file with the first keyset record */
+    char release_key[MD_PATH_MAX]; /* [network] release_key: key file; "" = a gateway that commits but never signs */
+    char release_passphrase[MD_PATH_MAX]; /* [network] release_passphrase: file with the sealed key's passphrase */
 };
 
 /* Defaults: everything but what must be given. */

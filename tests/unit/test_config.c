@@ -23,8 +23,7 @@ static const char whole[] = "# a comment\n"
                             "  hci = tty:/dev/ttyUSB0:1000000\r\n"
                             "[network]\n"
                             "number = 0x1234\n"
-                            "node = 4294967294\n"
-                            "key = /k\nold_key = /o\nkeyset = /s\nrelease_key = /r";
+                            "keyset = /s\nrelease_key = /r\nrelease_passphrase = /p";
 
 static int parse(struct md_config *c, const char *text, char error[256])
 {
@@ -46,7 +45,7 @@ static void a_whole_file_is_read(void **state)
     assert_string_equal(c.hci_path, "/dev/ttyUSB0");
     assert_int_equal(c.hci_baud, 1000000);
     assert_int_equal(c.network, 0x1234);
-    assert_true(c.node == 0xFFFFFFFEu);
+    assert_string_equal(c.keyset, "/s");
     assert_string_equal(c.release_key, "/r");
     assert_int_equal(md_config_check(&c, error, sizeof error), 0);
 }
@@ -74,8 +73,7 @@ static void every_error_names_its_line(void **state)
         {"[network]\nnumber = 65536\n", "x.conf:2: number must be"},
         {"[network]\nnumber = -1\n", "x.conf:2: number must be"},
         {"[network]\nnumber = 1x\n", "x.conf:2: number must be"},
-        {"[network]\nnode = 4294967295\n", "x.conf:2: node must be"},
-        {"[network]\nnode = 99999999999999999999999\n", "x.conf:2: node must be"},
+        {"[network]\nnumber = 99999999999999999999999\n", "x.conf:2: number must be"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct md_config c;
@@ -141,7 +139,6 @@ static void what_a_start_needs_is_asked_for(void **state)
     md_config_init(&c);
     static const char *const steps[][2] = {{"bearer.hci=unix:/x", "[bearer] hci"},
                                            {"network.number=7", "[network] number"},
-                                           {"network.key=/k", "[network] key"},
                                            {"network.keyset=/s", "[network] keyset"}};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         assert_int_equal(md_config_check(&c, error, sizeof error), -1);
