@@ -88,7 +88,7 @@ struct nf_node {
  * starts the engine, looks at the boot record. Call after the storage is mounted. 0, MP_ERR_STORE, MP_ERR_FORMAT,
  * MP_ERR_KEY.
  */
-int nf_init(struct nf_node *n, const struct nf_env *env, const struct nf_settings *settings, mp_time now);
+int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings, mp_time now);
 
 /* As mp_node_receive() and its companions. */
 int nf_receive(struct nf_node *n, const struct nf_env *env, mp_time now, const uint8_t *frame, size_t len);
