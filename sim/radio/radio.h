@@ -49,7 +49,7 @@ struct sim_radio {
     int32_t capture_mdb;      /* SINR from which a packet is received, 0 to 30000 */
     uint32_t primary_gap_us;  /* end of a primary PDU to the start of the next, 150 to 5000 */
     uint32_t aux_gap_us;      /* end of the last primary PDU to the AUX; T_MAFS is 300; 300 to 5000 */
-    uint32_t interval_us;     /* least time between two event starts of one controller, 1000 to 1000000 */
+    uint32_t interval_us;     /* least time between two event starts of one controller, 20000 to 1000000 */
     uint32_t delay_us;        /* advDelay: up to this is added at random, 0 to 100000 */
     uint32_t processing_us;   /* host command to the earliest start of an event, 0 to 100000 */
 };

@@ -123,7 +123,7 @@ struct sim_set_params {
     int32_t tx_mdbm;       /* SIM_TX_DEFAULT: the radio's */
     uint8_t channel_map;   /* bits 0 to 2: 37, 38, 39; 0 is taken as all */
     uint8_t sid;           /* 0 to 15 */
-    uint8_t primary_phy;   /* enum sim_phy: 1M or Coded */
+    uint8_t primary_phy;   /* SIM_PHY_1M: the one that scanners listen to */
     uint8_t secondary_phy; /* enum sim_phy */
 };
 #define SIM_TX_DEFAULT INT32_MIN
@@ -151,8 +151,9 @@ int sim_medium_reset(struct sim_medium *m, sim_time now, uint32_t device);
 
 /* Shorthand for hosts without HCI: one frame as one event of set 0. -1 also when one is still waiting or on air. */
 int sim_medium_submit(struct sim_medium *m, sim_time now, uint32_t device, const uint8_t *data, size_t len);
-/* When a frame submitted at that very moment would start without waiting: pacing gap over, radio idle. SIM_NEVER while
- * an enabled set waits for its start or its last event is on air. */
+/* When a frame submitted at that very moment would start without waiting: pacing gap over, radio idle. While the last
+ * event of the only enabled set is on air that is known already; while one waits for its start, or more will follow:
+ * SIM_NEVER. */
 sim_time sim_medium_ready_at(const struct sim_medium *m, uint32_t device);
 
 /* --- counters
