@@ -153,6 +153,9 @@ PROGRAMS = $(foreach m,$(MAIN_SRC),$(VARIANT_DIR)/bin/$(call program_name,$(m)))
 
 # Node images: build/images/node-VERSION[-FAULT].bin
 -include node-fw/port/posix/image.mk
+# Those that the demo and the end-to-end tests install: good ones, and one with each fault.
+IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/images/node-%.bin, \
+    1.0.0 2.0.0 2.1.0 3.0.0-selftest 3.0.1-hang 3.0.2-crash 3.0.3-mute))
 
 # --- targets ----------------------------------------------------------------------------------------------------------
 
@@ -163,7 +166,7 @@ all: $(PROGRAMS) ## Programs, into build/bin
 
 help: ## This list
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 	@echo 'Variables: V=1 shows commands, BUILD= build folder, VARIANT=release|asan|mcu, CC=, CFLAGS=, TESTS=pattern (make test)'
 
 # apt-get only runs when dpkg misses something; lists are refreshed once if the first try fails.
@@ -180,9 +183,112 @@ deps: ## Install the Debian packages that are missing
 	get >$$log 2>&1 || { $$sudo apt-get -q update >>$$log 2>&1 </dev/null; get >>$$log 2>&1; } || \
 	    { tail -20 $$log >&2; echo "make deps: apt-get failed, see $$log" >&2; exit 1; }
 
-unit_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/unit/,$(call test_programs,unit)) $(addprefix $(ASAN_DIR)/tests/vectors/,$(call test_programs,vectors))
-unit: $(unit_PROGRAMS)
-	@for t in $(unit_PROGRAMS); do echo "$$t"; timeout 300 $$t || exit 1; done
+# Tests. tests/run.c tells how they are run; docs/TESTING.md what each suite is about.
+unit_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/unit/,$(call test_programs,unit))
+vectors_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/vectors/,$(call test_programs,vectors))
+attack_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/attack/,$(call test_programs,attack))
+e2e_PROGRAMS = $(addprefix $(BUILD)/tests/e2e/,$(call test_programs,e2e))
+power_PROGRAMS = $(patsubst tests/power/%_main.c,$(BUILD)/tests/power/%,$(wildcard tests/power/*_main.c))
+fuzz_PROGRAMS = $(FUZZERS)
+RUN = $(BUILD)/tests/run -j $(if $(JOBS),$(JOBS),2) -b $(BUILD) $(if $(TESTS),-m '$(TESTS)')
+# Longest first, so that the last job is a short one.
+SUITES = power e2e attack unit vectors fuzz
+run_list = $(foreach k,$(1),$(addprefix $(k):,$($(k)_PROGRAMS)))
+
+test: $(BUILD)/tests/run $(foreach k,$(SUITES),$($(k)_PROGRAMS)) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
+	@$(RUN) -o $(BUILD)/test.json -f 5 $(call run_list,$(SUITES))
+
+unit: $(BUILD)/tests/run $(unit_PROGRAMS) $(vectors_PROGRAMS) ## Unit tests and vectors only
+	@$(RUN) $(call run_list,unit vectors)
+
+fuzz: $(BUILD)/tests/run $(FUZZERS) ## Fuzz every parser for FUZZ_SECONDS each (60)
+	@$(RUN) -f $(FUZZ_SECONDS) $(call run_list,fuzz)
+
+# The main job, end to end, on one machine.
+DEMO = $(patsubst tests/demo/%_main.c,$(BUILD)/tests/demo/%,$(wildcard tests/demo/demo_main.c))
+demo: all $(IMAGES) $(DEMO) ## One gateway, 24 nodes, a good release and two bad ones; last line: demo: ok
+	@BUILD=$(abspath $(BUILD)) $(DEMO)
+
+# Every benchmark takes the file to write its JSON object to, and prints what a person wants to read.
+BENCHES = $(patsubst tests/bench/%_main.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*_main.c))
+bench: $(BENCHES) $(BUILD)/size.json all $(IMAGES) ## Rates, sizes and dissemination times, into build/bench.json
+	@rm -f $(BUILD)/bench-*.json; parts=$(BUILD)/size.json; \
+	for b in $(BENCHES); do part=$(BUILD)/bench-$${b##*/}.json; BUILD=$(abspath $(BUILD)) $$b $$part </dev/null || exit 1; parts="$$parts $$part"; done; \
+	awk -f tests/bench/merge.awk $$parts > $(BUILD)/bench.json.part && mv $(BUILD)/bench.json.part $(BUILD)/bench.json && cat $(BUILD)/bench.json
+
+# --- size on a Cortex-M4 ----------------------------------------------------------------------------------------------
+
+SIZE_DIR = $(BUILD)/size
+M4_FLAGS = -mcpu=cortex-m4 -mthumb -Os -ffunction-sections -fdata-sections -DMP_PROFILE_MCU
+size_obj = $(patsubst %.c,$(SIZE_DIR)/obj/%.o,$(foreach d,$(1),$(wildcard $(d)/*.c)))
+$(SIZE_DIR)/obj/%.o: %.c $(SIZE_DIR)/flags | $(FIRST)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CROSS)gcc $(CPPFLAGS) $(STD_FLAGS) $(M4_FLAGS) -MMD -MP -c $< -o $@
+$(SIZE_DIR)/flags: FORCE
+	$(Q)mkdir -p $(@D); echo '$(M4_FLAGS) $(STD_FLAGS)' | cmp -s - $@ || echo '$(M4_FLAGS) $(STD_FLAGS)' > $@
+$(eval $(call archive_rules,proto,$(SIZE_DIR),$(foreach d,$(proto_DIRS),$(wildcard $(d)/*.c))))
+$(eval $(call archive_rules,node,$(SIZE_DIR),$(foreach d,$(node_DIRS),$(wildcard $(d)/*.c))))
+-include $(patsubst %.o,%.d,$(call size_obj,$(proto_DIRS) $(node_DIRS) tests/size))
+
+# Everything that node-fw's own code and tests/size/entry.c reach stays; the section .proto then holds what a node links of proto/.
+$(SIZE_DIR)/node.elf: tests/size/link.ld $(call size_obj,tests/size) $(SIZE_DIR)/lib/libproto.a $(SIZE_DIR)/lib/libnode.a
+	$(call say,LINK,$@)
+	$(Q)$(CROSS)gcc $(M4_FLAGS) -nostartfiles --specs=nano.specs --specs=nosys.specs -Wl,--gc-sections -Wl,--no-warn-rwx-segments \
+	    -Wl,-Map=$(SIZE_DIR)/node.map -T tests/size/link.ld $(filter %.o,$^) -Wl,--whole-archive $(SIZE_DIR)/lib/libnode.a \
+	    -Wl,--no-whole-archive $(SIZE_DIR)/lib/libproto.a -o $@
+$(BUILD)/size.json: $(SIZE_DIR)/node.elf tests/size/report.sh
+	$(Q)sh tests/size/report.sh $(CROSS) $< $(SIZE_DIR)/obj/tests/size/entry.o > $@
+
+size: $(BUILD)/size.json ## Flash and RAM of the protocol on a Cortex-M4, into build/size.json; fails above budget
+	@sh tests/size/check.sh $(BUILD)/size.json $(SIZE_DIR)/node.map
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+CHECK_DIR = $(BUILD)/check
+TIDY_SRC = $(ALL_SRC)
+.PHONY: check-warnings check-includes check-headers check-tidy check-cppcheck check-format
+check: check-warnings check-includes check-headers check-format check-cppcheck check-tidy ## Warnings (gcc, clang, ARM), include directions, format, cppcheck, clang-tidy
+	@echo 'check: ok'
+
+# Compiled with -Werror: release is gcc, asan is clang.
+check-warnings: $(release_OBJ) $(asan_OBJ) $(mcu_OBJ) $(call size_obj,$(proto_DIRS) $(node_DIRS) tests/size)
+check-includes: tests/check_includes.sh
+	@sh tests/check_includes.sh
+check-format: | $(FIRST)
+	@clang-format --dry-run -Werror $(ALL_SRC) $(ALL_HDR)
+# Each header compiles by itself, and twice.
+check-headers: $(CHECK_DIR)/headers.ok
+$(CHECK_DIR)/headers.ok: $(ALL_HDR) | $(FIRST)
+	$(call say,HEADERS,$(words $(ALL_HDR)))
+	$(Q)mkdir -p $(@D)
+	$(Q)fail=0; for h in $(ALL_HDR); do printf '#include "%s"\n#include "%s"\n' $$h $$h | \
+	    $(CC) $(CPPFLAGS) $(STD_FLAGS) -fsyntax-only -x c - || { echo "$$h:1: does not compile by itself" >&2; fail=1; }; done; exit $$fail
+	$(Q)touch $@
+check-cppcheck: | $(FIRST)
+	$(call say,CPPCHECK,$(words $(ALL_SRC)))
+	$(Q)mkdir -p $(CHECK_DIR)/cppcheck
+	$(Q)cppcheck --quiet -j 2 --std=c11 --cppcheck-build-dir=$(CHECK_DIR)/cppcheck --enable=warning,performance,portability \
+	    --inline-suppr --error-exitcode=1 --suppressions-list=.cppcheck $(CPPFLAGS) $(ALL_SRC)
+check-tidy: $(patsubst %.c,$(CHECK_DIR)/%.tidy,$(TIDY_SRC))
+$(CHECK_DIR)/%.tidy: %.c .clang-tidy | $(FIRST)
+	$(call say,TIDY,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) -MM -MP -MT $@ -MF $@.d $<
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) $(STD_FLAGS) > $@.log 2>&1 || { cat $@.log; exit 1; }
+	$(Q)touch $@
+-include $(patsubst %.c,$(CHECK_DIR)/%.tidy.d,$(TIDY_SRC))
+
+format: | $(FIRST) ## Format all sources
+	clang-format -i $(ALL_SRC) $(ALL_HDR)
+
+# --- install ----------------------------------------------------------------------------------------------------------
+
+INSTALLED = meshd meshctl meshsim node-boot
+install: all ## Programs and documents, under DESTDIR and PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/meshfw
+	install $(addprefix $(VARIANT_DIR)/bin/,$(INSTALLED)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/meshfw
 
 clean: ## Remove the build folder
 	rm -rf $(BUILD)
