@@ -41,7 +41,7 @@
 #define HCI_LE_CLEAR_ADV_SETS 0x203D
 #define HCI_LE_SET_EXT_SCAN_PARAMS 0x2041
 #define HCI_LE_SET_EXT_SCAN_ENABLE 0x2042
-#define HCI_VENDOR_FIRST 0xFC00 /* group 0x3F */
+#define HCI_VENDOR_LOG 0xFC01 /* the live air's only: 1 to 255 bytes of text for its log, see sim/air/controller.h */
 
 /* Event codes */
 #define HCI_EVENT_COMMAND_COMPLETE 0x0E
