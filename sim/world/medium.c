@@ -249,8 +249,11 @@ static struct adv_set *find_set(const struct sim_medium *m, uint32_t device, uns
     return &m->device[device].set[set];
 }
 
+/* Time goes on to `now`, but never past a step that has not been run. */
 static void reach(struct sim_medium *m, sim_time now)
 {
+    if (now > sim_medium_next(m))
+        now = sim_medium_next(m);
     if (now > m->now && now != SIM_NEVER)
         m->now = now;
 }

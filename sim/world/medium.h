@@ -112,7 +112,8 @@ void sim_medium_set_loss(struct sim_medium *m, uint32_t loss_ppm);
 sim_time sim_medium_next(const struct sim_medium *m);
 /* Runs everything up to and including `until`. Going back is a no-op. */
 void sim_medium_advance(struct sim_medium *m, sim_time until);
-/* Time reached so far. Calls below that take `now` use the later of the two. */
+/* Time reached so far. Calls below that take `now` use the later of the two, but the time of the next step when that
+ * has not been run yet: advance first. */
 sim_time sim_medium_now(const struct sim_medium *m);
 
 /* --- a device's radio: 0 or -1 (device, set or value out of range, or not possible in this state; nothing changed)
