@@ -63,10 +63,10 @@ static int check_environment(void)
     sigset_t blocked;
     sigprocmask(SIG_BLOCK, NULL, &blocked);
     const bool right = pread(number(PORT_ENV_FLASH), text, 5, 0) == 5 && strcmp(text, "flash") == 0 &&
-                       number(PORT_ENV_WATCHDOG) == 3000 && number(PORT_ENV_CAUSE) == PORT_CAUSE_CRASH && hci != NULL &&
+                       number(PORT_ENV_WATCHDOG) == 3000 && number(PORT_ENV_CAUSE) == BOOT_CAUSE_CRASH && hci != NULL &&
                        strcmp(hci, "unix:/x") == 0 && sigismember(&blocked, SIGTERM) == 0 &&
                        (fcntl(number(PORT_ENV_KICK), F_GETFL) & O_NONBLOCK) != 0;
-    return right ? PORT_EXIT_REQUEST : 1;
+    return right ? BOOT_CAUSE_REQUEST : 1;
 }
 
 static int play(const char *role)
@@ -82,7 +82,7 @@ static int play(const char *role)
     }
     if (strcmp(role, "kick then reset") == 0) {
         kick_for(900);
-        return PORT_EXIT_REQUEST;
+        return BOOT_CAUSE_REQUEST;
     }
     if (strcmp(role, "close kick") == 0) {
         close(number(PORT_ENV_KICK));
@@ -130,7 +130,7 @@ static struct port_end run_role(const char *role, uint32_t watchdog_ms)
                            .stop = -1,
                            .hci = "unix:/x",
                            .watchdog_ms = watchdog_ms,
-                           .cause = PORT_CAUSE_CRASH};
+                           .cause = BOOT_CAUSE_CRASH};
     setenv(ROLE, role, 1);
     assert_int_equal(port_child_run(&c, &end), 0);
     unsetenv(ROLE);
@@ -170,7 +170,7 @@ static void test_image_is_told_what_it_needs(void **state)
 {
     (void)state;
     const struct port_end end = run_role("environment", 3000);
-    assert_int_equal(end.cause, PORT_CAUSE_REQUEST);
+    assert_int_equal(end.cause, BOOT_CAUSE_REQUEST);
     assert_false(end.stopped);
 }
 
@@ -179,10 +179,10 @@ static void test_exit_statuses(void **state)
     (void)state;
     static const struct {
         const char *role;
-        enum port_cause cause;
-    } table[] = {{"40", PORT_CAUSE_REQUEST}, {"41", PORT_CAUSE_SELFTEST}, {"42", PORT_CAUSE_MUTE},
-                 {"43", PORT_CAUSE_STORAGE}, {"0", PORT_CAUSE_CRASH},     {"1", PORT_CAUSE_CRASH},
-                 {"44", PORT_CAUSE_CRASH},   {"255", PORT_CAUSE_CRASH}};
+        enum boot_cause cause;
+    } table[] = {{"0", BOOT_CAUSE_REQUEST},  {"65", BOOT_CAUSE_SELFTEST}, {"66", BOOT_CAUSE_MUTE},
+                 {"67", BOOT_CAUSE_STORAGE}, {"68", BOOT_CAUSE_CRASH},    {"1", BOOT_CAUSE_CRASH},
+                 {"70", BOOT_CAUSE_CRASH},   {"255", BOOT_CAUSE_CRASH}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         assert_int_equal(run_role(table[i].role, 10000).cause, table[i].cause);
 }
@@ -191,7 +191,7 @@ static void test_signal_is_a_crash(void **state)
 {
     (void)state;
     const struct port_end end = run_role("abort", 10000);
-    assert_int_equal(end.cause, PORT_CAUSE_CRASH);
+    assert_int_equal(end.cause, BOOT_CAUSE_CRASH);
     assert_true(WIFSIGNALED(end.status));
     assert_int_equal(WTERMSIG(end.status), SIGABRT);
 }
@@ -200,12 +200,12 @@ static void test_missed_kicks_end_it(void **state)
 {
     (void)state;
     struct port_end end = run_role("hang", 300);
-    assert_int_equal(end.cause, PORT_CAUSE_WATCHDOG);
+    assert_int_equal(end.cause, BOOT_CAUSE_WATCHDOG);
     assert_in_range(end.lived_ms, 290, 5000);
     end = run_role("close kick", 300);
-    assert_int_equal(end.cause, PORT_CAUSE_WATCHDOG);
+    assert_int_equal(end.cause, BOOT_CAUSE_WATCHDOG);
     end = run_role("kick then hang", 450);
-    assert_int_equal(end.cause, PORT_CAUSE_WATCHDOG);
+    assert_int_equal(end.cause, BOOT_CAUSE_WATCHDOG);
     assert_in_range(end.lived_ms, 1000, 8000);
 }
 
@@ -213,7 +213,7 @@ static void test_kicks_keep_it_alive(void **state)
 {
     (void)state;
     const struct port_end end = run_role("kick then reset", 600);
-    assert_int_equal(end.cause, PORT_CAUSE_REQUEST);
+    assert_int_equal(end.cause, BOOT_CAUSE_REQUEST);
     assert_in_range(end.lived_ms, 800, 8000);
 }
 
@@ -236,7 +236,7 @@ static void test_killed_from_outside(void **state)
     struct port_child c = {
         .image = load(), .flash = flash_fd, .log = -1, .stop = -1, .watchdog_ms = 5000, .started = kill_it};
     assert_int_equal(port_child_run(&c, &end), 0);
-    assert_int_equal(end.cause, PORT_CAUSE_CRASH);
+    assert_int_equal(end.cause, BOOT_CAUSE_CRASH);
     assert_int_equal(WTERMSIG(end.status), SIGKILL);
     close(c.image);
 }
@@ -326,7 +326,7 @@ static void test_what_cannot_run(void **state)
     c.image = port_image_load(crypto, read_image, text, sizeof text, digest);
     assert_true(c.image >= 0);
     assert_int_equal(port_child_run(&c, &end), 0);
-    assert_int_equal(end.cause, PORT_CAUSE_CRASH);
+    assert_int_equal(end.cause, BOOT_CAUSE_CRASH);
     c.watchdog_ms = 0;
     assert_int_equal(port_child_run(&c, &end), -EINVAL);
     close(c.image);
@@ -335,9 +335,9 @@ static void test_what_cannot_run(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    assert_string_equal(port_cause_name(PORT_CAUSE_POWER), "power");
-    assert_string_equal(port_cause_name(PORT_CAUSE_CRASH), "crash");
-    assert_string_equal(port_cause_name(PORT_CAUSE_COUNT), "unknown");
+    assert_string_equal(port_cause_name(BOOT_CAUSE_POWER), "power");
+    assert_string_equal(port_cause_name(BOOT_CAUSE_CRASH), "crash");
+    assert_string_equal(port_cause_name((enum boot_cause)1), "unknown");
 }
 
 static int load_self(void **state)

@@ -283,6 +283,24 @@ static void test_bad_files_are_refused(void **state)
     assert_int_equal(port_flash_open(&x->f, x->path), 0);
 }
 
+static void test_peek_reads_what_another_holds(void **state)
+{
+    struct fixture *x = *state;
+    const uint8_t zeros[32] = {0};
+    uint8_t back[32];
+    struct port_flash other;
+    assert_int_equal(program_at(x, 0, zeros, 32), NF_FLASH_OK);
+    assert_int_equal(port_flash_peek(&other, x->path), 0);
+    assert_int_equal(other.flash.read(&other, 0, back, 32), NF_FLASH_OK);
+    assert_memory_equal(back, zeros, 32);
+    assert_int_equal(other.flash.program(&other, 64, zeros, 32), NF_FLASH_FAILED);
+    assert_int_equal(other.flash.erase(&other, 0), NF_FLASH_FAILED);
+    port_flash_close(&other);
+    assert_filled(x, 64, 32, 0xFF);
+    assert_filled(x, 0, 32, 0);
+    assert_int_equal(port_flash_peek(&other, "/nonexistent"), -ENOENT);
+}
+
 static void die(void *ctx)
 {
     (void)ctx;
@@ -394,6 +412,7 @@ int main(void)
         BOTH(test_spoiled_range),
         BOTH(test_second_opener_is_refused),
         BOTH(test_bad_files_are_refused),
+        BOTH(test_peek_reads_what_another_holds),
         BOTH(test_kill_in_mid_operation),
         BOTH(test_planned_cut_can_kill),
     };

@@ -16,11 +16,25 @@
 
 extern char **environ;
 
-const char *port_cause_name(enum port_cause cause)
+const char *port_cause_name(enum boot_cause cause)
 {
-    static const char *const names[PORT_CAUSE_COUNT] = {"power",   "request",  "selftest", "mute",
-                                                        "storage", "watchdog", "crash"};
-    return (unsigned)cause < PORT_CAUSE_COUNT ? names[cause] : "unknown";
+    switch (cause) {
+    case BOOT_CAUSE_REQUEST:
+        return "request";
+    case BOOT_CAUSE_POWER:
+        return "power";
+    case BOOT_CAUSE_SELFTEST:
+        return "selftest";
+    case BOOT_CAUSE_MUTE:
+        return "mute";
+    case BOOT_CAUSE_STORAGE:
+        return "storage";
+    case BOOT_CAUSE_CRASH:
+        return "crash";
+    case BOOT_CAUSE_WATCHDOG:
+        return "watchdog";
+    }
+    return "unknown";
 }
 
 /* --- sealed images -------------------------------------------------------------------------------------------------
@@ -126,6 +140,7 @@ static void become_image(const struct port_child *c, int kick, pid_t parent)
     set_number(PORT_ENV_KICK, (unsigned)kick);
     set_number(PORT_ENV_WATCHDOG, c->watchdog_ms);
     set_number(PORT_ENV_CAUSE, c->cause);
+    set_number(PORT_ENV_SLOT, c->slot);
     if (c->hci != NULL)
         setenv(PORT_ENV_HCI, c->hci, 1);
     else
@@ -137,22 +152,9 @@ static void become_image(const struct port_child *c, int kick, pid_t parent)
 /* --- watching ------------------------------------------------------------------------------------------------------
  */
 
-static enum port_cause cause_of(int status)
+static enum boot_cause cause_of(int status)
 {
-    if (!WIFEXITED(status))
-        return PORT_CAUSE_CRASH;
-    switch (WEXITSTATUS(status)) {
-    case PORT_EXIT_REQUEST:
-        return PORT_CAUSE_REQUEST;
-    case PORT_EXIT_SELFTEST:
-        return PORT_CAUSE_SELFTEST;
-    case PORT_EXIT_MUTE:
-        return PORT_CAUSE_MUTE;
-    case PORT_EXIT_STORAGE:
-        return PORT_CAUSE_STORAGE;
-    default:
-        return PORT_CAUSE_CRASH;
-    }
+    return WIFEXITED(status) ? boot_cause_from_exit(WEXITSTATUS(status)) : BOOT_CAUSE_CRASH;
 }
 
 /* Waits until the child ended, must be stopped, or missed its kicks; the last two leave it running. */
@@ -221,7 +223,7 @@ int port_child_run(const struct port_child *c, struct port_end *end)
     kill(pid, SIGKILL); /* no other process can have this id before waitpid() */
     while (waitpid(pid, &end->status, 0) < 0 && errno == EINTR)
         ;
-    end->cause = late ? PORT_CAUSE_WATCHDOG : cause_of(end->status);
+    end->cause = late ? BOOT_CAUSE_WATCHDOG : cause_of(end->status);
     end->lived_ms = (uint32_t)(now_ms() - begun);
     if (process >= 0)
         close(process);

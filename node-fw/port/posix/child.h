@@ -7,32 +7,18 @@
 #ifndef PORT_CHILD_H
 #define PORT_CHILD_H
 
-#include "proto/mp_types.h"
-
-/* Why the processor starts. */
-enum port_cause {
-    PORT_CAUSE_POWER,    /* the bootloader was started */
-    PORT_CAUSE_REQUEST,  /* the image asked for a reset */
-    PORT_CAUSE_SELFTEST, /* ended by itself: self-test failed */
-    PORT_CAUSE_MUTE,     /* ended by itself: nobody answered it */
-    PORT_CAUSE_STORAGE,  /* ended by itself: flash failed, or what it needs is not there */
-    PORT_CAUSE_WATCHDOG, /* missed its kicks and was killed */
-    PORT_CAUSE_CRASH,    /* a signal, or an exit status that means nothing */
-    PORT_CAUSE_COUNT
-};
-
-/* Exit statuses of an image. Any other is a crash. */
-enum port_exit { PORT_EXIT_REQUEST = 40, PORT_EXIT_SELFTEST = 41, PORT_EXIT_MUTE = 42, PORT_EXIT_STORAGE = 43 };
+#include "node-fw/boot/boot.h" /* enum boot_cause: its values are the exit statuses of images */
 
 /* Environment of an image. */
 #define PORT_ENV_FLASH "NODE_FLASH_FD"       /* open, locked descriptor of the flash file */
 #define PORT_ENV_KICK "NODE_KICK_FD"         /* write end of the watchdog pipe, non-blocking: any byte is a kick */
 #define PORT_ENV_WATCHDOG "NODE_WATCHDOG_MS" /* longest time between two kicks */
-#define PORT_ENV_CAUSE "NODE_RESET_CAUSE"    /* enum port_cause as a decimal number */
+#define PORT_ENV_CAUSE "NODE_RESET_CAUSE"    /* enum boot_cause as a decimal number */
+#define PORT_ENV_SLOT "NODE_SLOT"            /* slot the image runs from: 0 or 1 */
 #define PORT_ENV_HCI "NODE_HCI"              /* unix:PATH or tty:DEVICE[,BAUD] */
 
 /* One word (static storage). */
-const char *port_cause_name(enum port_cause cause);
+const char *port_cause_name(enum boot_cause cause);
 
 /* Reads bytes of the image: 0 or a negative code, which ends the load. */
 typedef int port_image_read(void *ctx, uint32_t offset, uint8_t *data, size_t len);
@@ -47,18 +33,19 @@ int port_image_load(const struct mp_crypto *crypto, port_image_read *read, void 
 
 struct port_child {
     int image;                           /* from port_image_load() */
+    unsigned slot;                       /* it came from: 0 or 1 */
     int flash;                           /* descriptor handed to the image */
     int log;                             /* its stdout and stderr; -1: the caller's */
     int stop;                            /* the run ends when this becomes readable; -1: none */
     const char *hci;                     /* may be NULL */
     uint32_t watchdog_ms;                /* from 50 */
-    enum port_cause cause;               /* why it starts */
+    enum boot_cause cause;               /* why it starts */
     void (*started)(void *ctx, int pid); /* may be NULL */
     void *ctx;
 };
 
 struct port_end {
-    enum port_cause cause;
+    enum boot_cause cause;
     bool stopped; /* `stop` became readable and the image was killed for it; cause means nothing */
     int status;   /* as from waitpid() */
     uint32_t lived_ms;

@@ -147,7 +147,8 @@ static int read_geometry(int fd, struct port_flash_geometry *g)
     return (uint64_t)st.st_size == data_at(g) + g->size ? 0 : -EINVAL;
 }
 
-int port_flash_adopt(struct port_flash *f, int fd)
+/* Maps the file; takes fd over. sharing: MAP_SHARED, or MAP_PRIVATE of a descriptor open for reading. */
+static int attach(struct port_flash *f, int fd, int sharing)
 {
     struct port_flash_geometry g;
     memset(f, 0, sizeof *f);
@@ -156,7 +157,7 @@ int port_flash_adopt(struct port_flash *f, int fd)
     if (rc != 0)
         goto out;
     f->map_size = data_at(&g) + g.size;
-    f->map = mmap(NULL, f->map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    f->map = mmap(NULL, f->map_size, PROT_READ | PROT_WRITE, sharing, fd, 0);
     if (f->map == MAP_FAILED) {
         rc = -errno;
         f->map = NULL;
@@ -178,6 +179,22 @@ int port_flash_adopt(struct port_flash *f, int fd)
 out:
     if (rc != 0)
         close(fd);
+    return rc;
+}
+
+int port_flash_adopt(struct port_flash *f, int fd)
+{
+    return attach(f, fd, MAP_SHARED);
+}
+
+int port_flash_peek(struct port_flash *f, const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    const int rc = attach(f, fd, MAP_PRIVATE);
+    if (rc == 0)
+        f->dead = true;
     return rc;
 }
 

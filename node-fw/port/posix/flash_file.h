@@ -54,6 +54,10 @@ int port_flash_open(struct port_flash *f, const char *path);
  * failure. */
 int port_flash_adopt(struct port_flash *f, int fd);
 
+/* Looks at the contents as they are now, without the lock, also while a node runs: reads only, every other operation
+ * fails. 0, -EINVAL or another -errno. */
+int port_flash_peek(struct port_flash *f, const char *path);
+
 void port_flash_close(struct port_flash *f);
 void port_flash_sync(struct port_flash *f);
 

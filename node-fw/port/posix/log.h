@@ -1,0 +1,14 @@
+/*
+ * One line of log, written at once: seconds of the monotonic clock (all processes of a machine share it), then the
+ * text.
+ */
+#ifndef PORT_LOG_H
+#define PORT_LOG_H
+
+#define PORT_LOG_LINE_MAX 400 /* longer lines are cut */
+
+/* Lines go to this descriptor from now on (standard output before). */
+void port_log_to(int fd);
+__attribute__((format(printf, 1, 2))) void port_log(const char *format, ...);
+
+#endif
