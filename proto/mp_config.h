@@ -9,9 +9,9 @@
 #define MP_CONFIG_H
 
 /* network: sizes on the wire */
-#define MP_BODY_MAX 200          /* bytes of a frame's body */
-#define MP_HEADER_SIZE 17        /* bytes before the body */
-#define MP_TAG_SIZE 8            /* bytes after the body */
+#define MP_BODY_MAX 200   /* bytes of a frame's body */
+#define MP_HEADER_SIZE 17 /* bytes before the body */
+#define MP_TAG_SIZE 8     /* bytes after the body */
 #define MP_FRAME_MAX (MP_HEADER_SIZE + MP_BODY_MAX + MP_TAG_SIZE)
 #define MP_CHUNK_SIZE 192        /* payload bytes of a chunk */
 #define MP_HASH_SIZE 12          /* truncated chunk hash */
@@ -27,13 +27,13 @@
 /* local: memory against quality */
 #ifdef MP_PROFILE_MCU
 #ifndef MP_NEIGHBOURS_MAX
-#define MP_NEIGHBOURS_MAX 10
+#define MP_NEIGHBOURS_MAX 8
 #endif
 #ifndef MP_PLACES_MAX
 #define MP_PLACES_MAX 2 /* payloads held: home and target */
 #endif
 #ifndef MP_CUSTODY_MAX
-#define MP_CUSTODY_MAX 6 /* reports in custody for others */
+#define MP_CUSTODY_MAX 5 /* reports in custody for others */
 #endif
 #else
 #ifndef MP_NEIGHBOURS_MAX

@@ -33,7 +33,8 @@ struct mp_header {
 
 /* Encodes the 17 header bytes. */
 void mp_header_put(uint8_t out[MP_HEADER_SIZE], const struct mp_header *h);
-/* Decodes a frame's header; checks total length (25 to 225), version, source and boot. Not the tag. 0, MP_ERR_LENGTH, MP_ERR_FORMAT, MP_ERR_SOURCE. */
+/* Decodes a frame's header; checks total length (25 to 225), version, source and boot. Not the tag. 0, MP_ERR_LENGTH,
+ * MP_ERR_FORMAT, MP_ERR_SOURCE. */
 int mp_header_get(struct mp_header *h, const uint8_t *frame, size_t len);
 /* Appends the tag after len bytes of header and body; returns len + 8. */
 size_t mp_frame_seal(const struct mp_crypto *crypto, uint8_t *frame, size_t len, const uint8_t key[16]);

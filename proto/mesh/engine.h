@@ -1,0 +1,106 @@
+/*
+ * What the modules of the engine share with each other; hosts include node.h only.
+ *
+ * The flow: node.c checks a frame, notes the neighbour, and hands the body to the module its type belongs to (gossip.c:
+ * SUMMARY and signed objects; exchange.c: REQUEST and CHUNK; report.c: REPORT and REPORT_ACK; relay.c: chunks of
+ * payloads this member cannot use). Handlers change state and arm jobs; node.c later runs timers and asks for frames.
+ *
+ * Jobs and timers (times in ms; "random" is uniform):
+ *   TRICKLE  t, then the end of the interval (trickle.h); at t arms SUMMARY
+ *   STALE    7 days after an epoch was last seen: marks the node stale
+ *   RELAY    a relay window without demand for 3,000 is given up
+ *   ACK      0 to 15 after a report was taken; 0 to 400 for an echo
+ *   PUSH     5 to 60 after a neighbour turned out to lack something, or something new was verified
+ *   SUMMARY  now
+ *   REPORT   0 to 2,000 after a change; 1,000 to 2,000 doubling to 64,000 without an acknowledgement; 20,000 doubling
+ * to 1,280,000 without a receipt REQUEST  see exchange.c FORWARD  see exchange.c SERVE    see exchange.c
+ */
+#ifndef MP_ENGINE_H
+#define MP_ENGINE_H
+
+#include <string.h>
+
+#include "node.h"
+#include "summary.h"
+
+#define MP_BIT(bits, i) ((bits)[(i) / 8] >> ((i) % 8) & 1)
+
+/* A call in progress: what every handler needs. */
+struct mp_call {
+    struct mp_node *n;
+    const struct mp_env *env;
+    uint32_t now_ms;
+};
+
+static inline uint32_t mp_random(const struct mp_call *c, uint32_t below)
+{
+    return c->env->random(c->env->ctx) % below;
+}
+
+static inline bool mp_is_before(uint32_t a_ms, uint32_t b_ms)
+{
+    return (int32_t)(a_ms - b_ms) < 0;
+}
+
+/* node.c: jobs */
+void mp_job_arm(struct mp_node *n, enum mp_job job, uint32_t at_ms);
+/* Arms, or moves an armed job to the earlier time. */
+void mp_job_hasten(struct mp_node *n, enum mp_job job, uint32_t at_ms);
+void mp_job_disarm(struct mp_node *n, enum mp_job job);
+bool mp_job_is_armed(const struct mp_node *n, enum mp_job job);
+
+/* neighbour.c */
+struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node);
+/* The entry of an authentic frame's source, new if there is room or one to evict; NULL: unknown source. MP_ERR_REPLAY
+ * through *error. */
+struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_header *h, int *error);
+void mp_neighbour_update_hop(struct mp_node *n);
+/* The `rank`th best next hop to a gateway whose nonce is known (0 best, 1 second), or NULL. */
+struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank);
+unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms);
+
+/* gossip.c */
+int mp_gossip_load(struct mp_call *c);
+int mp_gossip_summary(struct mp_call *c, struct mp_neighbour *from, const struct mp_header *h, const uint8_t *body,
+                      size_t len);
+/* Verifies and adopts an object, heard or the host's own. */
+int mp_gossip_object(struct mp_call *c, enum mp_type type, const uint8_t *object, size_t len);
+size_t mp_gossip_write_summary(struct mp_call *c, uint8_t *body);
+/* Body of the next object to push and its type, or 0. */
+size_t mp_gossip_write_push(struct mp_call *c, uint8_t *body, uint8_t *type);
+/* Slot of the manifest with that handle, or -1. */
+int mp_gossip_find_manifest(const struct mp_node *n, uint32_t handle);
+/* Inconsistent for a reason of its own (a trial, a new place): Imin again, at the cost of a reset token. */
+void mp_gossip_wake(struct mp_call *c);
+
+/* exchange.c */
+int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len);
+int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len);
+size_t mp_exchange_write_forward(struct mp_call *c, uint8_t *body);
+size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body);
+size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body);
+/* Place that holds (some of) a payload, or MP_PLACES_MAX. */
+unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle);
+
+/* report.c */
+int mp_report_load(struct mp_call *c);
+int mp_report_receive(struct mp_call *c, const struct mp_header *h, const uint8_t *body, size_t len);
+int mp_report_receive_ack(struct mp_call *c, const uint8_t *body, size_t len);
+/* A newly verified receipt: is the own report covered? */
+void mp_report_receipt(struct mp_call *c, const struct mp_receipt *r);
+void mp_report_echo(struct mp_call *c, uint32_t node, uint32_t nonce);
+size_t mp_report_write(struct mp_call *c, uint8_t *body);
+size_t mp_report_write_ack(struct mp_call *c, uint8_t *body);
+/* A way to a gateway appeared: send what waits. */
+void mp_report_wake(struct mp_call *c);
+
+/* relay.c */
+int mp_relay_chunk(struct mp_call *c, uint32_t handle, uint32_t position, const uint8_t *data, size_t len);
+int mp_relay_request(struct mp_call *c, struct mp_neighbour *from, uint32_t handle, uint32_t base, const uint8_t *bits,
+                     size_t len);
+size_t mp_relay_write_request(struct mp_call *c, uint8_t *body);
+/* Next wanted chunk of the window, or 0. */
+size_t mp_relay_write_chunk(struct mp_call *c, uint8_t *body);
+void mp_relay_expire(struct mp_call *c);
+
+#endif

@@ -1,0 +1,542 @@
+/*
+ * Exchange: how chunks spread (docs/SPEC.md section 7).
+ *
+ * A chunk that verifies is stored and, if some neighbour other than the one it came from may lack it, passed on once:
+ * at once where neighbours are few, so that a line of nodes works like a bucket brigade, each sending while its
+ * neighbours are silent; after a random delay where they are many, cancelled when enough copies are heard. What gets
+ * lost on the way is asked for: a REQUEST holds a bitmap of holes, and every neighbour that hears it answers with what
+ * it has, each starting somewhere else and leaving out what it hears from others. Nobody is ever dropped from a
+ * transfer: a node asks for as long as it lacks something.
+ *
+ * Timers: FORWARD, one for each chunk in the ring; REQUEST, every 400 to 800 ms while a payload is fetched, after 80 to
+ * 200 ms while a tree chunk is missing (its children cannot be verified), and doubling up to 60 s while nobody has
+ * anything new; SERVE, whenever something is wanted.
+ */
+#include "engine.h"
+
+#include "../mp_wire.h"
+#include "../object/tree.h"
+
+#define CHUNK_FIXED 7u
+#define REQUEST_FIXED 15u
+#define REQUEST_BITS_MAX 128u
+
+#define FORWARD_SPAN_MS 60u
+#define FORWARD_COPIES_DENSE 1u
+#define FORWARD_COPIES_SPARSE 2u
+#define DENSE_NEIGHBOURS 3u
+#define REQUEST_MIN_MS 400u
+#define REQUEST_SPAN_MS 400u
+#define REQUEST_TREE_MIN_MS 80u
+#define REQUEST_TREE_SPAN_MS 120u
+#define REQUEST_STALLS_MAX 7u
+#define REQUEST_SKIPS_MAX 2u
+#define STALL_MS 800u
+#define MARGIN_CHUNKS 8u
+#define SERVE_SPAN_MS 60u
+#define SERVICE_CAP 8192u
+#define SERVICE_PERIOD_MS 250u
+#define UNKNOWN_CAP 4u
+#define UNKNOWN_PERIOD_MS 10000u
+
+unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle)
+{
+    unsigned i = 0;
+
+    while (i < MP_PLACES_MAX && (n->places[i].handle != handle || !handle))
+        i++;
+    return i;
+}
+
+static bool has(const uint8_t *bitmap, uint32_t position)
+{
+    return MP_BIT(bitmap, position);
+}
+
+static bool is_complete(const struct mp_place *p)
+{
+    return p->held == p->positions;
+}
+
+/* --- neighbours that matter for a payload --------------------------------------------------------------------------
+ */
+
+/* How many neighbours other than `except` may lack chunks of this payload. */
+static unsigned count_wanting(const struct mp_node *n, const struct mp_place *p, const struct mp_neighbour *except)
+{
+    unsigned count = 0;
+
+    for (const struct mp_neighbour *b = n->neighbours; b < n->neighbours + MP_NEIGHBOURS_MAX; b++)
+        if (b != except && b->node && (b->flags & MP_NEIGHBOUR_WANTS) && b->target == (uint16_t)p->handle)
+            count++;
+    return count;
+}
+
+/* A neighbour that has more of the payload than this node, drawn among all of them; NULL when none is known. */
+static const struct mp_neighbour *draw_supplier(const struct mp_call *c, const struct mp_place *p)
+{
+    const struct mp_neighbour *best = NULL;
+    unsigned seen = 0;
+
+    for (const struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
+        bool has_all = b->home == (uint16_t)p->handle || (b->flags & MP_NEIGHBOUR_GATEWAY);
+        bool has_some = b->target == (uint16_t)p->handle && b->held > p->held;
+
+        if (b->node && b->nonce && (has_all || has_some) && mp_random(c, ++seen) == 0)
+            best = b;
+    }
+    return best;
+}
+
+/* --- forwarding ----------------------------------------------------------------------------------------------------
+ */
+
+static void arm_forward(struct mp_node *n)
+{
+    mp_job_disarm(n, MP_JOB_FORWARD);
+    for (unsigned i = 0; i < MP_FORWARDS_MAX; i++)
+        if (n->forwards[i].place < MP_PLACES_MAX)
+            mp_job_hasten(n, MP_JOB_FORWARD, n->forwards[i].due_ms);
+}
+
+/* A copy was heard: fewer will need ours. */
+static void hear_copy(struct mp_call *c, unsigned place, uint32_t position)
+{
+    struct mp_node *n = c->n;
+
+    for (unsigned i = 0; i < MP_FORWARDS_MAX; i++) {
+        struct mp_forward *f = &n->forwards[i];
+
+        if (f->place != place || f->position != position)
+            continue;
+        if (++f->copies >= (count_wanting(n, &n->places[place], NULL) > DENSE_NEIGHBOURS ? FORWARD_COPIES_DENSE
+                                                                                         : FORWARD_COPIES_SPARSE)) {
+            f->place = MP_PLACES_MAX;
+            arm_forward(n);
+        }
+        return;
+    }
+}
+
+static void add_forward(struct mp_call *c, unsigned place, uint32_t position, const struct mp_neighbour *from)
+{
+    struct mp_node *n = c->n;
+    struct mp_forward *slot = NULL;
+    unsigned wanting = count_wanting(n, &n->places[place], from);
+    uint32_t delay_ms = wanting >= DENSE_NEIGHBOURS ? mp_random(c, FORWARD_SPAN_MS) : 0;
+
+    if (wanting == 0)
+        return;
+    /* A full ring gives up the chunk that has waited longest: others have had the best chance to send it. */
+    for (unsigned i = 0; i < MP_FORWARDS_MAX; i++) {
+        struct mp_forward *f = &n->forwards[i];
+
+        if (f->place == MP_PLACES_MAX) {
+            slot = f;
+            break;
+        }
+        if (!slot || mp_is_before(f->due_ms, slot->due_ms))
+            slot = f;
+    }
+    slot->place = place & 15;
+    slot->position = position & 0xFFFFFF;
+    slot->copies = 0;
+    slot->due_ms = c->now_ms + delay_ms;
+    mp_job_hasten(n, MP_JOB_FORWARD, slot->due_ms);
+}
+
+static size_t write_chunk(struct mp_call *c, uint8_t *body, unsigned place, uint32_t position)
+{
+    int len = c->env->store->chunk_get(c->env->ctx, place, position, body + CHUNK_FIXED);
+
+    if (len <= 0) {
+        c->n->events |= MP_EVENT_STORE;
+        return 0;
+    }
+    mp_put32(body, c->n->places[place].handle);
+    mp_put24(body + 4, position);
+    return CHUNK_FIXED + (size_t)len;
+}
+
+static void unwant(struct mp_node *n, unsigned place, uint32_t position)
+{
+    struct mp_demand *d = &n->demand;
+
+    if (d->place == place && position >= d->base && position - d->base < 8u * MP_DEMAND_BYTES)
+        d->bits[(position - d->base) / 8] &= (uint8_t) ~(1u << (position - d->base) % 8);
+}
+
+size_t mp_exchange_write_forward(struct mp_call *c, uint8_t *body)
+{
+    struct mp_node *n = c->n;
+
+    for (;;) {
+        struct mp_forward *first = NULL;
+        unsigned place;
+        size_t len;
+
+        for (unsigned i = 0; i < MP_FORWARDS_MAX; i++) {
+            struct mp_forward *f = &n->forwards[i];
+
+            if (f->place < MP_PLACES_MAX && (!first || mp_is_before(f->due_ms, first->due_ms)))
+                first = f;
+        }
+        if (!first || mp_is_before(c->now_ms, first->due_ms)) {
+            arm_forward(n);
+            return 0;
+        }
+        place = first->place;
+        first->place = MP_PLACES_MAX;
+        unwant(n, place, first->position);
+        len = write_chunk(c, body, place, first->position);
+        if (len) {
+            arm_forward(n);
+            return len;
+        }
+    }
+}
+
+/* --- receiving chunks ----------------------------------------------------------------------------------------------
+ */
+
+/* Checks a chunk against its parent or the root. 0, MP_ERR_LENGTH, MP_ERR_PARENT, MP_ERR_CHUNK, MP_ERR_STORE. */
+static int verify_chunk(struct mp_call *c, unsigned place, uint32_t position, const uint8_t *data, size_t len)
+{
+    const struct mp_place *p = &c->n->places[place];
+    const uint8_t *expected = p->root;
+    uint8_t parent[MP_CHUNK_SIZE], hash[MP_HASH_SIZE];
+    struct mp_tree tree;
+    uint32_t index, above;
+    unsigned level, at;
+
+    mp_tree_init(&tree, p->size);
+    if (len != mp_tree_length(&tree, position))
+        return MP_ERR_LENGTH;
+    above = mp_tree_parent(&tree, position, &at);
+    if (above != UINT32_MAX) {
+        if (!has(c->env->store->bitmap(c->env->ctx, place), above))
+            return MP_ERR_PARENT;
+        if (c->env->store->chunk_get(c->env->ctx, place, above, parent) < (int)(at + MP_HASH_SIZE))
+            return MP_ERR_STORE;
+        expected = parent + at;
+    }
+    level = mp_tree_level(&tree, position, &index);
+    mp_tree_hash(c->env->crypto, p->salt, level, index, data, len, hash);
+    return memcmp(hash, expected, MP_HASH_SIZE) == 0 ? MP_OK : MP_ERR_CHUNK;
+}
+
+static uint32_t first_leaf(const struct mp_place *p)
+{
+    struct mp_tree tree;
+
+    return mp_tree_init(&tree, p->size) == MP_OK ? tree.first[0] : 0;
+}
+
+/* The frontier moved on or something came in: when to ask for what is missing. */
+static void note_arrival(struct mp_call *c, uint32_t position)
+{
+    struct mp_node *n = c->n;
+    const struct mp_place *p = &n->places[n->fetch];
+
+    if (position >= n->frontier) {
+        /* A gap in the tree blocks the leaves below it, so it is asked for soon. */
+        if (position > n->frontier && n->frontier < first_leaf(p))
+            mp_job_hasten(n, MP_JOB_REQUEST, c->now_ms + REQUEST_TREE_MIN_MS + mp_random(c, REQUEST_TREE_SPAN_MS));
+        n->frontier = position + 1;
+    }
+    n->request_stalls = 0;
+}
+
+static void complete(struct mp_call *c)
+{
+    struct mp_node *n = c->n;
+
+    n->fetch = MP_PLACES_MAX;
+    n->events |= MP_EVENT_COMPLETE;
+    mp_job_disarm(n, MP_JOB_REQUEST);
+}
+
+int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
+{
+    struct mp_node *n = c->n;
+    const uint8_t *data = body + CHUNK_FIXED;
+    uint32_t handle, position;
+    unsigned place;
+    int error;
+
+    if (len <= CHUNK_FIXED || len > CHUNK_FIXED + MP_CHUNK_SIZE)
+        return MP_ERR_LENGTH;
+    handle = mp_get32(body);
+    position = mp_get24(body + 4);
+    place = mp_exchange_place(n, handle);
+    if (place == MP_PLACES_MAX)
+        return mp_relay_chunk(c, handle, position, data, len - CHUNK_FIXED);
+    if (position >= n->places[place].positions)
+        return MP_ERR_FORMAT;
+    unwant(n, place, position);
+    if (has(c->env->store->bitmap(c->env->ctx, place), position)) {
+        hear_copy(c, place, position);
+        if (c->env->counters)
+            c->env->counters->chunks_duplicate++;
+        return MP_OK;
+    }
+    if (place == n->fetch)
+        note_arrival(c, position);
+    error = verify_chunk(c, place, position, data, len - CHUNK_FIXED);
+    if (error == MP_OK)
+        error = c->env->store->chunk_put(c->env->ctx, place, position, data, len - CHUNK_FIXED);
+    if (error < 0) {
+        if (error == MP_ERR_STORE)
+            n->events |= MP_EVENT_STORE;
+        return error;
+    }
+    if (c->env->counters)
+        c->env->counters->chunks_stored++;
+    n->places[place].held++;
+    n->fetch_new_ms = c->now_ms;
+    add_forward(c, place, position, from);
+    if (place == n->fetch && is_complete(&n->places[place]))
+        complete(c);
+    return MP_OK;
+}
+
+/* --- asking --------------------------------------------------------------------------------------------------------
+ */
+
+/* First position from `at` that is missing, or `end`. */
+static uint32_t next_missing(const uint8_t *bitmap, uint32_t at, uint32_t end)
+{
+    while (at < end) {
+        if (at % 8 == 0 && bitmap[at / 8] == 0xFF) {
+            at += 8;
+            continue;
+        }
+        if (!has(bitmap, at))
+            return at;
+        at++;
+    }
+    return end;
+}
+
+/* Fills in base and bitmap of what to ask for below `end`; bytes of bitmap, 0 when nothing is missing. */
+static size_t missing_bits(const uint8_t *bitmap, uint32_t end, uint32_t *base, uint8_t *bits)
+{
+    uint32_t first = next_missing(bitmap, 0, end);
+    size_t len = 0;
+
+    *base = first & ~7u;
+    for (size_t i = 0; i < REQUEST_BITS_MAX && *base + 8 * i < end; i++) {
+        uint8_t missing = (uint8_t)~bitmap[*base / 8 + i];
+
+        if (end - (*base + 8 * (uint32_t)i) < 8)
+            missing &= (uint8_t)((1u << (end - (*base + 8 * (uint32_t)i))) - 1);
+        bits[i] = missing;
+        if (missing)
+            len = i + 1;
+    }
+    return first < end ? len : 0;
+}
+
+/* Where asking ends: everything when nothing comes any more, otherwise what should have come by now. */
+static uint32_t request_end(struct mp_call *c, const struct mp_place *p, bool *is_stalled)
+{
+    struct mp_node *n = c->n;
+    uint32_t leaf = first_leaf(p);
+
+    *is_stalled = c->now_ms - n->fetch_new_ms >= STALL_MS;
+    if (*is_stalled || n->frontier >= p->positions)
+        return p->positions;
+    if (n->frontier <= leaf)
+        return n->frontier;
+    return n->frontier > leaf + MARGIN_CHUNKS ? n->frontier - MARGIN_CHUNKS : leaf;
+}
+
+static void arm_request(struct mp_call *c, bool is_stalled, uint32_t base)
+{
+    struct mp_node *n = c->n;
+    uint32_t delay_ms = REQUEST_MIN_MS + mp_random(c, REQUEST_SPAN_MS);
+
+    if (is_stalled) {
+        delay_ms <<= n->request_stalls;
+        if (n->request_stalls < REQUEST_STALLS_MAX)
+            n->request_stalls++;
+    } else if (base < first_leaf(&n->places[n->fetch])) {
+        delay_ms = REQUEST_TREE_MIN_MS + mp_random(c, REQUEST_TREE_SPAN_MS) + 100;
+    }
+    mp_job_arm(n, MP_JOB_REQUEST, c->now_ms + delay_ms);
+}
+
+size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body)
+{
+    struct mp_node *n = c->n;
+    const struct mp_neighbour *supplier;
+    const struct mp_place *p;
+    const uint8_t *bitmap;
+    uint32_t base = UINT32_MAX;
+    size_t len;
+    bool is_stalled;
+
+    mp_job_disarm(n, MP_JOB_REQUEST);
+    if (n->fetch >= MP_PLACES_MAX || n->is_relay_turn) {
+        n->is_relay_turn = false;
+        len = mp_relay_write_request(c, body);
+        if (n->fetch < MP_PLACES_MAX)
+            mp_job_hasten(n, MP_JOB_REQUEST, c->now_ms + REQUEST_MIN_MS / 2);
+        return len;
+    }
+    n->is_relay_turn = c->env->relay && mp_job_is_armed(n, MP_JOB_RELAY);
+    p = &n->places[n->fetch];
+    bitmap = c->env->store->bitmap(c->env->ctx, n->fetch);
+    if (!bitmap)
+        return 0;
+    len = missing_bits(bitmap, request_end(c, p, &is_stalled), &base, body + REQUEST_FIXED);
+    arm_request(c, is_stalled, len ? base : UINT32_MAX);
+    if (len == 0)
+        return 0;
+    supplier = draw_supplier(c, p);
+    mp_put32(body, supplier ? supplier->node : 0);
+    mp_put32(body + 4, supplier ? supplier->nonce : 0);
+    mp_put32(body + 8, p->handle);
+    mp_put24(body + 12, base);
+    n->request_skips = 0;
+    return REQUEST_FIXED + len;
+}
+
+/* Whether everything this node would ask for is in a request that a supplier in its range was just sent. */
+static bool is_covered(struct mp_call *c, uint32_t base, const uint8_t *bits, size_t len)
+{
+    struct mp_node *n = c->n;
+    const uint8_t *bitmap = c->env->store->bitmap(c->env->ctx, n->fetch);
+    bool is_stalled;
+    uint32_t end = request_end(c, &n->places[n->fetch], &is_stalled);
+
+    for (uint32_t at = next_missing(bitmap, 0, end); at < end; at = next_missing(bitmap, at + 1, end))
+        if (at < base || at - base >= 8 * len || !MP_BIT(bits, at - base))
+            return false;
+    return true;
+}
+
+/* --- answering -----------------------------------------------------------------------------------------------------
+ */
+
+static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const uint8_t *bits, size_t len,
+                       bool is_addressed)
+{
+    struct mp_node *n = c->n;
+    struct mp_demand *d = &n->demand;
+    const uint8_t *bitmap = c->env->store->bitmap(c->env->ctx, place);
+    bool is_idle = !mp_job_is_armed(n, MP_JOB_SERVE);
+
+    if (d->place != place && !is_idle && !is_addressed)
+        return;
+    if (d->place != place || is_idle || base + 8 * len <= d->base || base >= d->base + 8u * MP_DEMAND_BYTES) {
+        memset(d->bits, 0, sizeof d->bits);
+        d->place = (uint8_t)place;
+        d->base = base;
+        is_idle = true;
+    }
+    for (size_t i = 0; i < len; i++) {
+        uint32_t at = base + 8 * (uint32_t)i;
+
+        if (at >= d->base && at - d->base < 8u * MP_DEMAND_BYTES)
+            d->bits[(at - d->base) / 8] |= bits[i] & bitmap[at / 8];
+    }
+    if (is_idle) {
+        d->cursor = is_addressed ? 0 : mp_random(c, 8u * MP_DEMAND_BYTES);
+        mp_job_arm(n, MP_JOB_SERVE, c->now_ms + (is_addressed ? 0 : mp_random(c, SERVE_SPAN_MS)));
+    }
+}
+
+int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
+{
+    struct mp_node *n = c->n;
+    const uint8_t *bits = body + REQUEST_FIXED;
+    uint32_t addressee, base, handle;
+    bool is_addressed;
+    unsigned place;
+
+    if (len <= REQUEST_FIXED || len > REQUEST_FIXED + REQUEST_BITS_MAX)
+        return MP_ERR_LENGTH;
+    len -= REQUEST_FIXED;
+    addressee = mp_get32(body);
+    handle = mp_get32(body + 8);
+    base = mp_get24(body + 12);
+    if (base % 8)
+        return MP_ERR_FORMAT;
+    is_addressed = addressee == n->id;
+    if (is_addressed && mp_get32(body + 4) != n->nonce)
+        return MP_ERR_REPLAY;
+    if (!from && !is_addressed && !mp_bucket_take(&n->unknown_bucket, c->now_ms, 1, UNKNOWN_CAP, UNKNOWN_PERIOD_MS))
+        return MP_ERR_BUSY;
+    place = mp_exchange_place(n, handle);
+    if (place == MP_PLACES_MAX)
+        return mp_relay_request(c, from, handle, base, bits, len);
+    if (base / 8 + len > (n->places[place].positions + 7) / 8 ||
+        (base + 8 * len > n->places[place].positions &&
+         bits[len - 1] >> (8 - (base + 8 * len - n->places[place].positions))))
+        return MP_ERR_FORMAT;
+    if (from) {
+        from->target = (uint16_t)handle;
+        from->flags |= MP_NEIGHBOUR_WANTS;
+    }
+    if (place == n->fetch && !is_addressed && n->request_skips < REQUEST_SKIPS_MAX && addressee &&
+        mp_neighbour_find(n, addressee) && mp_job_is_armed(n, MP_JOB_REQUEST) && is_covered(c, base, bits, len)) {
+        n->request_skips++;
+        mp_job_arm(n, MP_JOB_REQUEST, c->now_ms + REQUEST_MIN_MS + mp_random(c, REQUEST_SPAN_MS));
+    }
+    add_demand(c, place, base, bits, len, is_addressed);
+    return MP_OK;
+}
+
+/* Next wanted offset from the cursor on, wrapping once; tree chunks, which come first, never wait behind leaves. */
+static uint32_t next_wanted(const struct mp_demand *d, uint32_t leaf)
+{
+    uint32_t span = 8u * MP_DEMAND_BYTES, found = span;
+    uint32_t tree_end = leaf > d->base ? leaf - d->base : 0;
+
+    for (uint32_t i = 0; i < span; i++) {
+        if (i % 8 == 0 && d->bits[i / 8] == 0) {
+            i += 7;
+            continue;
+        }
+        if (!MP_BIT(d->bits, i))
+            continue;
+        if (i < tree_end || i >= d->cursor)
+            return i;
+        if (found == span)
+            found = i;
+    }
+    return found;
+}
+
+size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body)
+{
+    struct mp_node *n = c->n;
+    struct mp_demand *d = &n->demand;
+    uint32_t at;
+    size_t len;
+
+    mp_job_disarm(n, MP_JOB_SERVE);
+    len = mp_relay_write_chunk(c, body);
+    if (len) {
+        mp_job_arm(n, MP_JOB_SERVE, c->now_ms);
+        return len;
+    }
+    while (d->place < MP_PLACES_MAX) {
+        at = next_wanted(d, first_leaf(&n->places[d->place]));
+        if (at >= 8u * MP_DEMAND_BYTES)
+            return 0;
+        if (!mp_bucket_take(&n->service_bucket, c->now_ms, 1, SERVICE_CAP, SERVICE_PERIOD_MS)) {
+            mp_job_arm(n, MP_JOB_SERVE, c->now_ms + SERVICE_PERIOD_MS);
+            return 0;
+        }
+        d->bits[at / 8] &= (uint8_t) ~(1u << at % 8);
+        d->cursor = at + 1;
+        len = write_chunk(c, body, d->place, d->base + at);
+        if (len) {
+            mp_job_arm(n, MP_JOB_SERVE, c->now_ms);
+            return len;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,136 @@
+/*
+ * Neighbour table: who is heard directly, replay protection, and the gradient towards a gateway (docs/SPEC.md section
+ * 6).
+ */
+#include "engine.h"
+
+/* An entry whose owner was not heard for this long gives way to a newcomer; for QUIET it gives way only when nothing
+ * better does. */
+#define GONE_MS (3u * MP_TRICKLE_IMAX_MS)
+#define QUIET_MS 600000u
+
+static uint64_t counter_of(const struct mp_neighbour *b)
+{
+    return b->counter[0] | (uint64_t)b->counter[1] << 16 | (uint64_t)b->counter[2] << 32;
+}
+
+unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms)
+{
+    return (unsigned)(uint16_t)((uint16_t)(now_ms >> 8) - b->heard) << 8;
+}
+
+struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node)
+{
+    for (struct mp_neighbour *b = n->neighbours; b < n->neighbours + MP_NEIGHBOURS_MAX; b++)
+        if (b->node == node)
+            return b;
+    return NULL;
+}
+
+static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
+{
+    struct mp_neighbour *oldest = NULL;
+    unsigned oldest_ms = QUIET_MS;
+
+    for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
+        unsigned age_ms = mp_neighbour_age_ms(b, c->now_ms);
+
+        if (b->node == 0) {
+            oldest = b;
+            break;
+        }
+        if (age_ms >= oldest_ms) {
+            oldest = b;
+            oldest_ms = age_ms;
+        }
+    }
+    if (oldest) {
+        memset(oldest, 0, sizeof *oldest);
+        oldest->node = node;
+        oldest->hop = MP_HOP_NONE;
+        oldest->quality = 128;
+    }
+    return oldest;
+}
+
+struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_header *h, int *error)
+{
+    struct mp_neighbour *b = mp_neighbour_find(c->n, h->source);
+
+    *error = MP_OK;
+    if (b) {
+        uint64_t last = counter_of(b);
+
+        if (h->counter <= last) {
+            *error = MP_ERR_REPLAY;
+            return NULL;
+        }
+        /* Each frame missed pulls quality down by a sixteenth, each heard up by one; a gap over a reboot says nothing.
+         */
+        for (uint64_t missed = h->counter >> 24 == last >> 24 ? h->counter - last - 1 : 0; missed && b->quality > 1;
+             missed--)
+            b->quality = (uint8_t)(b->quality - b->quality / 16 - (b->quality < 16));
+        b->quality = (uint8_t)(b->quality + (255 - b->quality + 15) / 16);
+        if (h->counter >> 24 != last >> 24)
+            b->nonce = 0;
+    } else {
+        b = admit(c, h->source);
+        if (!b)
+            return NULL;
+    }
+    b->counter[0] = (uint16_t)h->counter;
+    b->counter[1] = (uint16_t)(h->counter >> 16);
+    b->counter[2] = (uint16_t)(h->counter >> 32);
+    b->heard = (uint16_t)(c->now_ms >> 8);
+    if (b->hop != h->hop || b->round != h->round) {
+        b->hop = h->hop;
+        b->round = h->round;
+        mp_neighbour_update_hop(c->n);
+    }
+    return b;
+}
+
+/* A hop count is worth believing while its round is the verified one or up to two behind it. */
+static bool is_hop_valid(const struct mp_node *n, const struct mp_neighbour *b)
+{
+    return b->node && b->hop < MP_HOP_NONE - 1 && n->round && (uint16_t)(n->round - b->round) <= 2;
+}
+
+void mp_neighbour_update_hop(struct mp_node *n)
+{
+    unsigned best = MP_HOP_NONE;
+
+    if (n->is_gateway) {
+        n->hop = 0;
+        return;
+    }
+    for (struct mp_neighbour *b = n->neighbours; b < n->neighbours + MP_NEIGHBOURS_MAX; b++)
+        if (is_hop_valid(n, b) && b->hop + 1u < best)
+            best = b->hop + 1u;
+    n->hop = (uint8_t)best;
+}
+
+/* Lower is better: hops first, then how well it is heard, then how lately. */
+static unsigned cost(const struct mp_call *c, const struct mp_neighbour *b)
+{
+    unsigned age_s = mp_neighbour_age_ms(b, c->now_ms) / 1024;
+
+    return b->hop * 1024u + (255u - b->quality) * 2u + (age_s > 255 ? 255 : age_s);
+}
+
+struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank)
+{
+    struct mp_neighbour *best = NULL, *second = NULL;
+
+    for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
+        if (!is_hop_valid(c->n, b) || b->hop >= c->n->hop || !b->nonce || mp_neighbour_age_ms(b, c->now_ms) > GONE_MS)
+            continue;
+        if (!best || cost(c, b) < cost(c, best)) {
+            second = best;
+            best = b;
+        } else if (!second || cost(c, b) < cost(c, second)) {
+            second = b;
+        }
+    }
+    return rank && second ? second : best;
+}
