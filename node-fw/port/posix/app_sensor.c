@@ -1,9 +1,9 @@
 #include "app.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "proto/object/settings.h"
 
 #define SAMPLE_EVERY MP_SECONDS(1)
@@ -76,8 +76,8 @@ static mp_time loop(const struct app_view *view)
     sensor.sum += load;
     if (++sensor.count == SAMPLES_PER_LINE) {
         const unsigned mean = sensor.sum / SAMPLES_PER_LINE;
-        printf("sensor: load %u.%02u (%u.%02u to %u.%02u)\n", mean / 100, mean % 100, sensor.min / 100,
-               sensor.min % 100, sensor.max / 100, sensor.max % 100);
+        port_log("sensor: load %u.%02u (%u.%02u to %u.%02u)", mean / 100, mean % 100, sensor.min / 100,
+                 sensor.min % 100, sensor.max / 100, sensor.max % 100);
         sensor.count = sensor.sum = 0;
     }
     return sensor.next;

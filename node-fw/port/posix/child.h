@@ -7,18 +7,7 @@
 #ifndef PORT_CHILD_H
 #define PORT_CHILD_H
 
-#include "node-fw/boot/boot.h" /* enum boot_cause: its values are the exit statuses of images */
-
-/* Environment of an image. */
-#define PORT_ENV_FLASH "NODE_FLASH_FD"       /* open, locked descriptor of the flash file */
-#define PORT_ENV_KICK "NODE_KICK_FD"         /* write end of the watchdog pipe, non-blocking: any byte is a kick */
-#define PORT_ENV_WATCHDOG "NODE_WATCHDOG_MS" /* longest time between two kicks */
-#define PORT_ENV_CAUSE "NODE_RESET_CAUSE"    /* enum boot_cause as a decimal number */
-#define PORT_ENV_SLOT "NODE_SLOT"            /* slot the image runs from: 0 or 1 */
-#define PORT_ENV_HCI "NODE_HCI"              /* unix:PATH or tty:DEVICE[,BAUD] */
-
-/* One word (static storage). */
-const char *port_cause_name(enum boot_cause cause);
+#include "reset.h"
 
 /* Reads bytes of the image: 0 or a negative code, which ends the load. */
 typedef int port_image_read(void *ctx, uint32_t offset, uint8_t *data, size_t len);

@@ -1,0 +1,22 @@
+#include "reset.h"
+
+const char *port_cause_name(enum boot_cause cause)
+{
+    switch (cause) {
+    case BOOT_CAUSE_REQUEST:
+        return "request";
+    case BOOT_CAUSE_POWER:
+        return "power";
+    case BOOT_CAUSE_SELFTEST:
+        return "selftest";
+    case BOOT_CAUSE_MUTE:
+        return "mute";
+    case BOOT_CAUSE_STORAGE:
+        return "storage";
+    case BOOT_CAUSE_CRASH:
+        return "crash";
+    case BOOT_CAUSE_WATCHDOG:
+        return "watchdog";
+    }
+    return "unknown";
+}
