@@ -267,13 +267,15 @@ def keychanges():
     case(twin, -9)  # the same statement with other signatures: no fork
     case(chain.statement(2, 2, 0, 1, PUBLISHER.public, signers=(2, 0)))
     case(old, -9)
-    case(chain.statement(1, 1, 1, 3, Key(4).public, signers=(0, 2)))
     before = Chain()
-    before.number, before.head = 2, chain.head
-    case(before.statement(1, 3, 1, 9, Key(33).public, signers=(0, 1), number=3), -9)  # by the root just replaced
+    before.number, before.head = chain.number, chain.head
+    replace = chain.statement(1, 1, 1, 3, Key(4).public, signers=(0, 2))
     chain.roots[1] = Key(4)
-    cases[-2]["keyset"] = cases[-1]["keyset"] = chain.record()
-    case(before.statement(1, 3, 1, 9, Key(33).public, signers=(0, 1), number=4), -11)  # follows another head
+    case(replace)
+    case(before.statement(1, 3, 1, 9, Key(33).public), -9)  # another third statement, but by the root just replaced
+    case(before.statement(1, 3, 1, 9, Key(33).public, number=4), -11)  # follows another head
+    before.head = chain.head
+    case(before.statement(1, 3, 1, 9, Key(33).public, number=4), -13)  # signed by the root just replaced
     case(chain.statement(1, 3, 0, 2, Key(34).public, signers=(1, 2)))
     fork = chain.statement(1, 3, 0, 3, Key(35).public, signers=(1, 0), number=4)
     chain.frozen = 1
