@@ -1,5 +1,5 @@
 /*
- * Import of a release bundle (.mfr, meshd/ctl/bundle.h): checks everything, then stores all of it or nothing, in one
+ * Import of a release bundle (.mfr, meshd/ctl/pack.h): checks everything, then stores all of it or nothing, in one
  * transaction.
  *
  * In this order: container format and digest; each manifest's ranges; key and signature against the gateway's keyset;

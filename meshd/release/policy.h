@@ -18,6 +18,7 @@
 #define MD_RINGS_MAX 8
 #define MD_RING_NAME_MAX 24 /* bytes, final zero included: letters, digits, '-', '_' */
 #define MD_UNLIMITED UINT32_MAX
+#define MD_POLICY_TEXT_MAX 3072
 #define MD_LABEL_ANY 16 /* bits of labels */
 
 struct md_ring_policy {

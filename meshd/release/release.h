@@ -85,6 +85,7 @@ struct md_release_image {
     uint32_t product;
     uint16_t model;
     uint32_t hw_revisions;
+    uint32_t version; /* for the sentences */
 };
 
 struct md_rollout_config {
@@ -171,10 +172,13 @@ struct md_rollout_info {
 struct md_release_node {
     uint32_t node;
     uint32_t release;
-    uint8_t ring;      /* index, 255 none */
-    uint8_t outcome;   /* enum md_outcome */
-    uint8_t reason;    /* enum mp_reason of a failure */
-    uint64_t since_ms; /* when it became addressed: its deadline counts from here or from the ring's opening */
+    uint8_t ring;    /* index, 255 none */
+    uint8_t outcome; /* enum md_outcome */
+    uint8_t phase;   /* FAILED: what it reported, enum mp_phase; 0 else */
+    uint8_t reason;  /* FAILED: enum mp_reason; 0 else */
+    /* When it was opened, on a clock that stands still while the rollout is held; 0 not yet. Its deadline counts from
+     * here. */
+    uint64_t opened_ms;
 };
 
 /* NULL when memory is short. */
@@ -215,7 +219,8 @@ int md_release_drop(struct md_release *r, uint32_t release);
 /* The host did not listen for so long (it was down): deadlines and soaks move by as much. */
 void md_release_gap(struct md_release *r, uint64_t now_ms, uint64_t gap_ms);
 
-/* Evaluates every rollout: opens, soaks, passes, holds. Idempotent for equal now. */
+/* Evaluates every rollout: opens, soaks, passes, holds. Idempotent for equal now. One pass over all nodes when anything
+ * changed: feed many reports, then tick once. */
 void md_release_tick(struct md_release *r, uint64_t now_ms);
 /* When to tick next if nothing is fed before: MD_NEVER_MS none. */
 uint64_t md_release_next_expiry(const struct md_release *r);
@@ -250,6 +255,8 @@ int md_release_load(struct md_release *r, const uint8_t *data, size_t len);
 bool md_release_pop_changed(struct md_release *r, uint32_t release);
 /* Next (node, rollout) whose outcome changed and is to be stored. False when there is none. */
 bool md_release_pop_node(struct md_release *r, struct md_release_node *out);
+/* Everything counts as changed again: the transaction that was to keep it failed. */
+void md_release_touch(struct md_release *r);
 /* Restores one: the node must be known. 0, MP_ERR_ABSENT, MP_ERR_FORMAT. */
 int md_release_put_node(struct md_release *r, const struct md_release_node *in);
 
