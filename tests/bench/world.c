@@ -161,9 +161,10 @@ static void arm(struct world_node *n)
 
 void world_touch(struct world_node *n)
 {
-    uint32_t events = mp_node_events(&n->engine);
-    if (events != 0 && n->world->hooks.raised != NULL)
-        n->world->hooks.raised(n->world->ctx, n, events);
+    uint32_t events;
+    while ((events = mp_node_events(&n->engine)) != 0) /* what the hook calls may raise more */
+        if (n->world->hooks.raised != NULL)
+            n->world->hooks.raised(n->world->ctx, n, events);
     arm(n);
 }
 
