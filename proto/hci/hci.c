@@ -177,7 +177,8 @@ int mp_hci_command(struct mp_hci *h, mp_time now, uint16_t opcode, const uint8_t
         return MP_ERR_LENGTH;
     if (cap < HCI_COMMAND_HEADER + length)
         return MP_ERR_ROOM;
-    memmove(buf + HCI_COMMAND_HEADER, parameters, length);
+    if (length > 0)
+        memmove(buf + HCI_COMMAND_HEADER, parameters, length);
     mp_hci_begin(h, now, opcode, length, buf, cap);
     return (int)(HCI_COMMAND_HEADER + length);
 }

@@ -4,8 +4,8 @@
  * instances with a medium each.
  *
  * What it is: an LE-only controller (version 5.2) with extended advertising on up to SIM_SETS_MAX sets and passive
- * extended scanning on LE 1M and Coded. It does what the specification says for what it offers and answers the rest
- * with the specified error:
+ * extended scanning on LE 1M (secondary 2M, too). It does what the specification says for what it offers and answers
+ * the rest with the specified error:
  *   - advertising: non-connectable, non-scannable, undirected, extended PDUs, up to 229 bytes (in fragments, too),
  * duration, max events. Anything else that is valid gets Unsupported Feature (0x11);
  *   - scanning: no duplicate filter, no duration or period (0x11 for both); active scanning sees what passive scanning
