@@ -419,6 +419,17 @@ static bool is_covered(struct mp_call *c, uint32_t base, const uint8_t *bits, si
 /* --- answering -----------------------------------------------------------------------------------------------------
  */
 
+/* Moves the window down; what falls off its end is asked for again. */
+static void lower_demand(struct mp_demand *d, uint32_t base)
+{
+    uint32_t by = (d->base - base) / 8;
+
+    memmove(d->bits + by, d->bits, MP_DEMAND_BYTES - by);
+    memset(d->bits, 0, by);
+    d->base = base;
+    d->cursor += 8 * by;
+}
+
 static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const uint8_t *bits, size_t len,
                        bool is_addressed)
 {
@@ -429,12 +440,15 @@ static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const u
 
     if (d->place != place && !is_idle && !is_addressed)
         return;
-    if (d->place != place || is_idle || base + 8 * len <= d->base || base >= d->base + 8u * MP_DEMAND_BYTES) {
+    if (d->place != place || is_idle || base + 8u * MP_DEMAND_BYTES <= d->base ||
+        base >= d->base + 8u * MP_DEMAND_BYTES) {
         memset(d->bits, 0, sizeof d->bits);
         d->place = (uint8_t)place;
         d->base = base;
         is_idle = true;
     }
+    if (base < d->base)
+        lower_demand(d, base);
     for (size_t i = 0; i < len; i++) {
         uint32_t at = base + 8 * (uint32_t)i;
 
