@@ -275,7 +275,7 @@ $(CHECK_DIR)/%.tidy: %.c .clang-tidy | $(FIRST)
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -MM -MP -MT $@ -MF $@.d $<
-	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) $(STD_FLAGS) > $@.log 2>&1 || { cat $@.log; exit 1; }
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) $(STD_FLAGS) > $@.log 2>&1 || { grep -E ': (error|warning):' $@.log; echo '    all of it: $@.log'; exit 1; }
 	$(Q)touch $@
 -include $(patsubst %.c,$(CHECK_DIR)/%.tidy.d,$(TIDY_SRC))
 
