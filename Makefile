@@ -129,7 +129,6 @@ $(foreach d,$(TEST_DIRS),$(eval $(call archive_rules,tests-$(d),$(2),$(filter-ou
 $(foreach m,$(MAIN_SRC),$(eval $(call program_rules,$(m),$(2),$(1),$(2)/bin/$(call program_name,$(m)))))
 $(foreach d,$(TEST_DIRS),$(foreach m,$(wildcard tests/$(d)/test_*.c tests/$(d)/*_main.c),$(eval \
     $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,-lcmocka))))
-$(foreach m,$(RUN_SRC),$(eval $(call program_rules,$(m),$(2),$(1),$(2)/tests/run)))
 -include $$($(1)_OBJ:.o=.d)
 endef
 
@@ -176,12 +175,18 @@ deps: ## Install the Debian packages that are missing
 	[ -n "$$missing" ] || exit 0; \
 	command -v apt-get >/dev/null || { echo "make deps: no apt-get here; needed:$$missing" >&2; exit 1; }; \
 	sudo=; if [ "$$(id -u)" != 0 ]; then \
-	    command -v sudo >/dev/null || { echo "make deps: run as root, or install:$$missing" >&2; exit 1; }; sudo='sudo -E'; fi; \
+	    command -v sudo >/dev/null || { echo "make deps: run as root, or install:$$missing" >&2; exit 1; }; sudo='sudo env DEBIAN_FRONTEND=noninteractive'; fi; \
 	echo "installing:$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	get() { $$sudo apt-get -y -q -o DPkg::Lock::Timeout=120 --no-install-recommends install $$missing </dev/null; }; \
 	mkdir -p $(BUILD); log=$(BUILD)/deps.log; \
 	get >$$log 2>&1 || { $$sudo apt-get -q update >>$$log 2>&1 </dev/null; get >>$$log 2>&1; } || \
 	    { tail -20 $$log >&2; echo "make deps: apt-get failed, see $$log" >&2; exit 1; }
+
+# The runner needs no archive, so that it works whatever else is broken.
+$(BUILD)/tests/run: $(BUILD)/obj/tests/run.o
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $< $(LDFLAGS) -o $@
 
 # Tests. tests/run.c tells how they are run; docs/TESTING.md what each suite is about.
 unit_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/unit/,$(call test_programs,unit))

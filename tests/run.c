@@ -1,7 +1,7 @@
 /*
  * Test runner: runs test programs side by side, counts the tests in their output, and cleans up after them.
  *
- *   run [-j JOBS] [-b BUILD] [-o FILE.json] [-f FUZZ_SECONDS] [-m PATTERN] KIND:PROGRAM...
+ *   run [-j JOBS] [-b BUILD] [-o FILE.json] [-f FUZZ_SECONDS] [-t TIMEOUT_SECONDS] [-m PATTERN] KIND:PROGRAM...
  *
  * Every program runs under a supervisor process of its own: in its own process group, with an empty temporary folder
  * (TMPDIR), BUILD set to the absolute build folder, the top of the source tree as working directory and no stdin. The
@@ -66,6 +66,7 @@ struct job {
 static struct {
     unsigned slots;
     unsigned fuzz_seconds;
+    unsigned timeout_s; /* instead of the kind's; 0: the kind's */
     const char *pattern;
     const char *json;
     char build[PATH_MAX];
@@ -245,7 +246,8 @@ static void supervise(struct job *job, unsigned number)
         _exit(2);
     }
     setpgid(pid, pid);
-    unsigned timeout_s = job->kind->timeout_s + (job->kind->fuzz ? options.fuzz_seconds : 0);
+    unsigned timeout_s = options.timeout_s > 0 ? options.timeout_s : job->kind->timeout_s;
+    timeout_s += job->kind->fuzz ? options.fuzz_seconds : 0;
     bool ended = false;
     while (!ended && !stopped) {
         double left = start + timeout_s - now_s();
@@ -552,7 +554,7 @@ static void run_all(struct job *jobs, unsigned count)
 static void parse_options(int argc, char **argv)
 {
     const char *build = "build";
-    for (int c; (c = getopt(argc, argv, "j:b:o:f:m:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "j:b:o:f:t:m:")) != -1;) {
         switch (c) {
         case 'j':
             options.slots = (unsigned)strtoul(optarg, NULL, 10);
@@ -565,6 +567,9 @@ static void parse_options(int argc, char **argv)
             break;
         case 'f':
             options.fuzz_seconds = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 't':
+            options.timeout_s = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'm':
             options.pattern = optarg;
