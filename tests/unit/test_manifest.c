@@ -199,6 +199,7 @@ static void a_device_takes_only_what_fits(void **state)
     CHECK(m.security_counter = 22, MP_ERR_COUNTER);
     CHECK((m.security_counter = UINT32_MAX, d.counter_floor = UINT32_MAX - 16), MP_OK);
     CHECK((m.security_counter = UINT32_MAX, d.counter_floor = UINT32_MAX - 17), MP_ERR_COUNTER);
+    CHECK((m.security_counter = UINT32_MAX, d.counter_floor = UINT32_MAX - 3), MP_OK);
     CHECK((m.security_counter = 3, d.counter_floor = UINT32_MAX - 3), MP_ERR_COUNTER);
     CHECK(d.release = 3, MP_ERR_RELEASE);
     CHECK(d.release = UINT32_MAX, MP_ERR_RELEASE);
