@@ -48,6 +48,9 @@ int boot_image_describe(struct boot_image *image, const struct nf_flash *flash, 
 int boot_image_seal(const struct nf_flash *flash, const struct nf_layout *layout, unsigned slot,
                     uint8_t data[MP_MANIFEST_SIZE]);
 
+/* Encodes a seal: manifest and CRC; the rest of the 224 bytes is left as it is. */
+void boot_image_seal_put(uint8_t seal[BOOT_SEAL_SIZE], const uint8_t manifest[MP_MANIFEST_SIZE]);
+
 /*
  * Opens a sealed slot: seal, geometry, relocation list. Does not hash the image. manifest (may be NULL) receives the
  * seal's 200 bytes. 0, MP_ERR_ABSENT (no seal), MP_ERR_FORMAT, MP_ERR_ROOM, MP_ERR_STORE.
