@@ -38,49 +38,53 @@ struct nf_env {
 };
 
 /* The manifest in question, as far as decisions need it. */
-struct nf_candidate {
+struct nf_target {
     uint8_t id[8];
-    uint32_t release; /* release sequence of the manifest */
-    uint32_t counter;
+    uint32_t release;           /* release sequence of the manifest */
+    uint32_t directive_release; /* of the directive that names it */
+    uint32_t spread_ms;         /* this node's delay */
+    uint16_t confirm_s;
     uint8_t battery_min_percent;
+    bool is_valid; /* there is one: being fetched, or staged */
+    bool is_open;  /* it may be activated */
+    bool is_revert;
+    bool overrides; /* the breaker */
 };
 
 struct nf_node {
     struct mp_node mp;
     struct mp_device device; /* product, model, revision; version, release and floor of what runs */
-    uint32_t id;             /* node id */
+    struct nf_target target;
+    mp_time due;               /* own timer, MP_NEVER none */
+    mp_time open_since;        /* the target became open to this node; MP_NEVER not */
+    mp_time breaker_since;     /* the breaker first delayed the target; MP_NEVER not */
+    mp_time restart_refill;    /* next token for starting a fetch over */
+    mp_time confirm_until;     /* end of the trial's confirm window */
+    uint32_t id;               /* node id */
+    uint32_t home_counter;     /* security counter of what runs */
+    uint32_t failed_release;   /* release sequence that is not tried again */
+    uint32_t reverted_release; /* directive release whose revert was begun */
+    uint32_t noted_sequence;   /* boot record that was reported already */
     uint16_t labels;
+    uint16_t reported_target;
     uint8_t phase;           /* enum nf_phase */
     uint8_t reported_phase;  /* enum mp_phase */
     uint8_t reported_reason; /* enum mp_reason */
-    bool has_home;           /* home_id is valid */
-    bool has_target;         /* target is valid: being fetched, or staged */
-    bool has_failed;
-    bool has_reverted;
-    bool revert; /* the target is a revert's */
-    bool held;   /* its release is on hold, or not open to this node */
-    bool echoed; /* trial */
-    bool selftest_done;
-    bool selftest_ok;
-    bool frozen;         /* key chain */
-    bool dirty;          /* decide again at the next expire */
-    uint8_t reset_cause; /* enum boot_cause, once RESETTING */
-    uint8_t restarts;    /* tokens left for starting a fetch over */
+    uint8_t reset_cause;     /* enum boot_cause, in RESETTING */
+    uint8_t restarts;        /* tokens */
     uint8_t home_id[8];
     uint8_t failed_id[8];
-    struct nf_candidate target;
-    uint32_t failed_release;   /* release sequence that is not tried again */
-    uint32_t reverted_release; /* directive release whose revert was done */
-    uint32_t target_release;   /* directive release that names the target */
-    uint32_t trial_release;    /* TRIAL: release sequence of the boot record */
-    mp_time now;               /* of the last call */
-    mp_time due;               /* own timer: next expire, MP_NEVER none */
-    mp_time open_since;        /* the target was first seen open to this node; MP_NEVER not */
-    mp_time breaker_since;     /* the breaker first delayed the target; MP_NEVER not */
-    mp_time restart_refill;    /* next token */
-    mp_time confirm_until;     /* TRIAL: end of the confirm window */
-    uint32_t open_sequence;    /* of the directive open_since belongs to */
-    uint32_t spread_ms;
+    uint8_t revert_id[8]; /* what reverted_release reverts to */
+    bool has_home;        /* home_id is valid */
+    bool has_failed;
+    bool has_reverted; /* the revert of reverted_release is done: not again */
+    bool is_confirmed; /* the boot record says CONFIRMED and what runs is home: updates may begin */
+    bool echoed;       /* trial: a member answered */
+    bool selftest_done;
+    bool selftest_ok;
+    bool frozen;        /* key chain */
+    bool dirty;         /* decide again */
+    bool report_failed; /* the report could not be persisted: try again */
 };
 
 /*
