@@ -30,8 +30,12 @@ int64_t md_gateway_now_ms(struct md_gateway *g)
     return g->clock_base_ms + (int64_t)((md_bearer_now() - g->clock_mono) / 1000u);
 }
 
-static void changed(struct md_gateway *g)
+/* Tells watchers, once for whatever happened since the last time. */
+static void tell(struct md_gateway *g)
 {
+    if (!g->has_news)
+        return;
+    g->has_news = false;
     g->changes++;
     if (g->changed != NULL)
         g->changed(g->changed_ctx);
@@ -113,7 +117,7 @@ static int stage_changes(struct md_gateway *g, const char *who)
         snprintf(what, sizeof what, "rollout.%s", md_decision_name(d.kind));
         bad = md_store_audit(g->store, now_ms, who != NULL ? who : "gate", what, d.text);
         md_log(MD_LOG_INFO, "rollout", "%s", d.text);
-        g->changes++;
+        g->has_news = true;
     }
     if (bad == MP_OK)
         bad = md_gateway_sign_wanted(g);
@@ -155,7 +159,7 @@ static void after_commit(struct md_gateway *g)
     md_gateway_publish(g);
     md_gateway_receipt(g);
     arm_tick(g);
-    changed(g);
+    tell(g);
     md_bearer_run(g->bearer);
 }
 
@@ -191,6 +195,7 @@ int md_gateway_node_changed(struct md_gateway *g, uint32_t id)
                            .enrolled = node.enrolled,
                            .retired = node.retired};
     bad = md_release_node(g->release, (uint64_t)md_gateway_now_ms(g), &fact);
+    g->has_news = true;
     return bad != MP_OK ? bad : md_gateway_commit(g, NULL);
 }
 
@@ -233,6 +238,7 @@ static int take_custody(struct md_gateway *g, unsigned *count)
         if (taken != MD_INTAKE_NEW)
             continue;
         md_release_report(g->release, (uint64_t)md_gateway_now_ms(g), &report);
+        g->has_news = true;
         md_log(MD_LOG_DEBUG, "report", "node %u: %s%s%s, runs %u, target %u", report.node,
                md_report_phase_name(report.phase), report.reason != 0 ? ", " : "",
                report.reason != 0 ? md_reason_name(report.reason) : "", report.running, report.target);

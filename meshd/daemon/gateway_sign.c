@@ -182,6 +182,7 @@ static int sign_one(struct md_gateway *g, const struct md_want *want, const stru
         return bad;
     u->release = d.release;
     u->len = len;
+    g->has_news = true;
     static const char *const actions[] = {"stage", "open", "hold", "revert"};
     md_log(MD_LOG_INFO, "gateway", "release %u: signed directive %u, %s, labels 0x%04x, share %u.%02u%%", d.release,
            d.sequence, actions[d.action & 3], d.labels, d.share / 100, d.share % 100);

@@ -29,6 +29,7 @@ struct md_gateway {
     md_gateway_changed changed;
     void *changed_ctx;
     uint64_t changes;
+    bool has_news; /* something a watcher wants to know happened since it was told */
     uint32_t id;
 
     int64_t clock_base_ms; /* release clock at clock_mono */

@@ -39,6 +39,7 @@ struct connection {
     struct event *timer;
     struct md_http_head head;
     enum phase phase;
+    unsigned uid;
     bool is_upload;
     bool has_waited;
     bool has_ended; /* the client shut its sending side */
@@ -151,6 +152,7 @@ static void dispatch(struct connection *c, bool last)
                                       .query = c->head.query,
                                       .body = body,
                                       .body_len = body != NULL ? n : 0,
+                                      .uid = c->uid,
                                       .last = last};
     struct md_http_reply reply = {.status = 200};
     if (n > 0 && body == NULL)
@@ -286,6 +288,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
         return;
     }
     c->server = h;
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t peer_len = sizeof peer;
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len);
+    c->uid = peer.uid;
     c->bev = bufferevent_socket_new(h->base, fd, BEV_OPT_CLOSE_ON_FREE);
     c->timer = evtimer_new(h->base, on_timer, c);
     if (c->bev == NULL || c->timer == NULL) {

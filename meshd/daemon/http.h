@@ -15,7 +15,7 @@
 #include "http_parse.h"
 
 #define MD_HTTP_CONNECTIONS_MAX 64
-#define MD_HTTP_UPLOADS_MAX 2  /* bodies above MD_HTTP_JSON_MAX at a time */
+#define MD_HTTP_UPLOADS_MAX 1  /* bodies above MD_HTTP_JSON_MAX at a time */
 #define MD_HTTP_JSON_MAX 65536 /* bytes of a JSON body */
 #define MD_HTTP_REQUEST_S 10   /* time for a request to arrive, s */
 #define MD_HTTP_UPLOAD_S 120   /* the same for an upload */
@@ -27,7 +27,8 @@ struct md_http_request {
     const char *query;
     const uint8_t *body;
     size_t body_len;
-    bool last; /* a waiting request's time is over: answer now */
+    unsigned uid; /* of the client's process */
+    bool last;    /* a waiting request's time is over: answer now */
 };
 
 struct md_http_reply {
