@@ -15,10 +15,13 @@
 #define VERIFY_CAP 16u
 #define VERIFY_PERIOD_MS 500u
 #define RESET_CAP 12u
+#define RESETS_PER_LIST 8u /* what a reset leads to may be lost */
 #define RESET_PERIOD_MS 300000u
 #define PUSH_MIN_MS 5u
 #define PUSH_SPAN_MS 56u
+#define PUSH_REST_MS 600u
 #define PUSH_GAP_TICKS 62u /* of 16 ms: an object once a second */
+#define SENDS_NEW 3u       /* what is new is sent up to three times, until it is heard from somebody else */
 #define STALE_MS (7u * 24 * 3600 * 1000)
 
 static uint16_t ticks(const struct mp_call *c)
@@ -40,9 +43,23 @@ static void offer(struct mp_call *c, unsigned object)
         push(c, object);
 }
 
-/* Somebody else sent it, so it need not be sent from here now. */
+static unsigned sends_left(const struct mp_node *n, unsigned object)
+{
+    return n->push_left >> 2 * object & 3;
+}
+
+static void set_sends_left(struct mp_node *n, unsigned object, uint32_t sends)
+{
+    n->push_left = (n->push_left & ~(3u << 2 * object)) | sends << 2 * object;
+}
+
+/* Somebody else has it too, so it need not be sent from here now; but what is new is sent once by everybody, since who
+ * is behind this node may hear nobody else. */
 static void settle(struct mp_call *c, unsigned object)
 {
+    if (sends_left(c->n, object) == SENDS_NEW)
+        return;
+    set_sends_left(c->n, object, 0);
     c->n->push_mask = (uint16_t)(c->n->push_mask & ~(1u << object));
     c->n->push_last[object] = ticks(c);
 }
@@ -50,6 +67,7 @@ static void settle(struct mp_call *c, unsigned object)
 /* Something new was verified: pass it on and let the mesh compare notes soon. */
 static void spread(struct mp_call *c, unsigned object)
 {
+    set_sends_left(c->n, object, SENDS_NEW);
     push(c, object);
     if (mp_trickle_reset(&c->n->trickle, c->now_ms, c->env->random(c->env->ctx)))
         mp_job_arm(c->n, MP_JOB_TRICKLE, c->n->trickle.at_ms);
@@ -552,6 +570,10 @@ int mp_gossip_summary(struct mp_call *c, struct mp_neighbour *from, const struct
     list = list_hash(c, body, len);
     if (from && from->list != list) {
         from->list = list;
+        from->resets = 0;
+    }
+    if (from && from->resets < RESETS_PER_LIST) {
+        from->resets++;
         mp_gossip_wake(c);
     }
     return MP_OK;
@@ -609,6 +631,30 @@ static size_t load_push(struct mp_call *c, unsigned object, uint8_t *body, uint8
     return len > 0 ? (size_t)len : 0;
 }
 
+/* Sent already and to be sent again, but not yet. */
+static bool is_resting(const struct mp_call *c, unsigned object)
+{
+    unsigned left = sends_left(c->n, object);
+
+    return left && left < SENDS_NEW && (uint16_t)(ticks(c) - c->n->push_last[object]) < PUSH_GAP_TICKS;
+}
+
+static void note_sent(struct mp_call *c, unsigned object)
+{
+    struct mp_node *n = c->n;
+    unsigned left = sends_left(n, object);
+
+    if (object == MP_PUSH_KEY && n->push_key < n->key_number) {
+        n->push_key++;
+        return;
+    }
+    n->push_last[object] = ticks(c);
+    if (left)
+        set_sends_left(n, object, --left);
+    if (left == 0)
+        n->push_mask = (uint16_t)(n->push_mask & ~(1u << object));
+}
+
 size_t mp_gossip_write_push(struct mp_call *c, uint8_t *body, uint8_t *type)
 {
     struct mp_node *n = c->n;
@@ -617,18 +663,17 @@ size_t mp_gossip_write_push(struct mp_call *c, uint8_t *body, uint8_t *type)
     for (unsigned object = 0; object < MP_PUSH_COUNT; object++) {
         size_t len;
 
-        if (!(n->push_mask & 1u << object))
+        if (!(n->push_mask & 1u << object) || is_resting(c, object))
             continue;
         len = load_push(c, object, body, type);
-        if (object == MP_PUSH_KEY && n->push_key < n->key_number)
-            n->push_key++;
-        else
-            settle(c, object);
+        note_sent(c, object);
         if (n->push_mask)
             mp_job_arm(n, MP_JOB_PUSH, c->now_ms);
         if (len)
             return len;
     }
+    if (n->push_mask)
+        mp_job_arm(n, MP_JOB_PUSH, c->now_ms + PUSH_REST_MS / 2 + mp_random(c, PUSH_REST_MS));
     return 0;
 }
 

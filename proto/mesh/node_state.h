@@ -25,7 +25,7 @@ struct mp_neighbour {
     uint32_t nonce;      /* from its SUMMARY, 0 unknown */
     uint16_t counter[3]; /* highest frame counter, low word first */
     uint16_t heard;      /* last heard, in 256 ms */
-    uint16_t list;       /* hash of the state list that last reset Trickle */
+    uint16_t list;       /* hash of its newest state list */
     uint16_t round;
     uint16_t failed; /* low bits of the release it rolled back from */
     uint16_t home;   /* low bits of a handle */
@@ -34,7 +34,7 @@ struct mp_neighbour {
     uint8_t hop;
     uint8_t flags; /* enum mp_neighbour_flag */
     uint8_t quality;
-    uint8_t spare;
+    uint8_t resets; /* Trickle resets that `list` has caused */
 };
 
 enum mp_neighbour_flag {
@@ -139,6 +139,7 @@ struct mp_node {
     uint16_t round_generation;
     uint16_t failed;
     uint16_t push_mask;
+    uint32_t push_left;                /* two bits an object: how often it is still sent, 3 = new and not sent yet */
     uint16_t push_key;                 /* number of the next key change to push */
     uint16_t push_last[MP_PUSH_COUNT]; /* when each was last sent or heard, in 16 ms */
     uint8_t network_key[2][16];
