@@ -6,7 +6,7 @@ void sim_radio_defaults(struct sim_radio *radio)
                                 .loss_1m_mdb = 40000,
                                 .exponent_milli = 2700,
                                 .shadowing_mdb = 0,
-                                .noise_mdbm = -100000,
+                                .noise_mdbm = -104000,
                                 .sensitivity_mdbm = -94000,
                                 .capture_mdb = 8000,
                                 .primary_gap_us = 250,

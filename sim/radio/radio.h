@@ -54,7 +54,7 @@ struct sim_radio {
     uint32_t processing_us;   /* host command to the earliest start of an event, 0 to 100000 */
 };
 
-/* A 0 dBm LE 1M radio indoors: 40 dB at 1 m, exponent 2.7, no shadowing, noise -100 dBm, sensitivity -94 dBm, capture
+/* A 0 dBm LE 1M radio indoors: 40 dB at 1 m, exponent 2.7, no shadowing, noise -104 dBm, sensitivity -94 dBm, capture
  * 8 dB, gaps 250 and 300 us, events 20 ms + 0 to 10 ms apart, processing 150 us. */
 void sim_radio_defaults(struct sim_radio *radio);
 /* NULL when every field is in the range given above, else the name of the first one that is not (static storage). */

@@ -1,6 +1,6 @@
 /*
  * Scenario files: which devices there are, where they stand, what their radio is like. Read by `meshsim live` and by
- * the discrete simulator. An INI file (comments start with ; or #):
+ * the discrete simulator. An INI file (comments start with ; or at the beginning of a line with #):
  *
  *   [scenario]
  *   name = office            ; up to 63 characters
@@ -11,7 +11,7 @@
  *   loss_1m = 40 dB          ; path loss at one metre
  *   exponent = 2.7           ; of the log-distance path loss
  *   shadowing = 0 dB         ; standard deviation, drawn once a pair
- *   noise = -100 dBm
+ *   noise = -104 dBm
  *   sensitivity = -94 dBm
  *   capture = 8 dB           ; least SINR at which a packet is received
  *   primary_gap = 250 us     ; between the ADV_EXT_IND of an event
@@ -39,7 +39,7 @@
  *   [link gw n3]             ; overrides the path loss of a pair, both ways
  *   loss = 75 dB             ; or none
  *
- * Names: 1 to 31 of a-z A-Z 0-9 - _ . beginning with a letter or digit. Sections may come in any order; each key once.
+ * Names: 1 to 20 of a-z A-Z 0-9 - _ . beginning with a letter or digit. Sections may come in any order; each key once.
  * Reentrant.
  */
 #ifndef SIM_SCENARIO_H
@@ -47,7 +47,7 @@
 
 #include "medium.h"
 
-#define SIM_NAME_MAX 32 /* bytes of a device's name, terminator included */
+#define SIM_NAME_MAX 21 /* bytes of a device's name, terminator included */
 #define SIM_SCENARIO_TEXT_MAX (1u << 20)
 
 enum sim_topology { SIM_TOPOLOGY_LIST, SIM_TOPOLOGY_LINE, SIM_TOPOLOGY_GRID };

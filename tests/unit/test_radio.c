@@ -138,8 +138,8 @@ static void capture_needs_the_threshold(void **state)
     (void)state;
     struct sim_radio radio;
     sim_radio_defaults(&radio);
-    assert_true(sim_captures(&radio, -91900, 0)); /* 8.1 dB above the noise floor */
-    assert_false(sim_captures(&radio, -92100, 0));
+    assert_true(sim_captures(&radio, -95900, 0)); /* 8.1 dB above the noise floor */
+    assert_false(sim_captures(&radio, -96100, 0));
     assert_true(sim_captures(&radio, -60000, sim_linear(-68100)));
     assert_false(sim_captures(&radio, -60000, sim_linear(-67900)));
     assert_false(sim_captures(&radio, -60000, 2 * sim_linear(-70000))); /* two together are too much */
