@@ -119,7 +119,7 @@ struct md_rollout_row {
 };
 typedef int (*md_rollout_each)(void *ctx, const struct md_rollout_row *row);
 int md_store_each_rollout(struct md_store *s, md_rollout_each each, void *ctx);
-/* Directives this gateway signed: put before publishing; is_own asks by id. */
+/* Directives this gateway signed: put before publishing; is_own asks by id: 0, MP_ERR_ABSENT or a code. */
 int md_store_add_signed(struct md_store *s, uint32_t release, uint32_t sequence, const uint8_t id[8],
                         const uint8_t *object, size_t len, int64_t at_ms);
 int md_store_is_own(struct md_store *s, const uint8_t id[8]);
