@@ -1,0 +1,46 @@
+/*
+ * meshsim: the simulator's program. Each subcommand is one entry of the table; its function gets the arguments from its
+ * name on and returns the exit status (0 done, 1 failed, 2 wrong usage).
+ */
+#include "sim/air/live.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define VERSION "1.0.0"
+
+static const struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"live", "run a scenario's radio on the real clock, for real programs", sim_live_command},
+};
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static void print_help(FILE *to)
+{
+    fputs("Usage: meshsim COMMAND [arguments]\n\n", to);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n  --help, --version\n\nmeshsim COMMAND --help tells more.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("meshsim %s\n", VERSION);
+        return 0;
+    }
+    for (size_t i = 0; argc >= 2 && i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (argc >= 2)
+        fprintf(stderr, "meshsim: unknown command: %s\n", argv[1]);
+    print_help(stderr);
+    return 2;
+}
