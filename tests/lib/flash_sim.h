@@ -1,0 +1,52 @@
+/*
+ * Flash in memory with the rules of node-fw/store/flash.h, for tests: what a real part would punish later stops the
+ * program at once, and power can be cut at any operation.
+ *
+ * It stops (panic) on: a misaligned or out-of-range access, a bit from 0 back to 1, a second program of a granule when
+ * write-once, and a program of anything in a page whose last erase was cut. One operation is one program or erase call.
+ * State is one flat struct: snapshots by memcpy, restored to the same address.
+ */
+#ifndef TESTS_FLASH_SIM_H
+#define TESTS_FLASH_SIM_H
+
+#include "node-fw/store/flash.h"
+
+#define FLASH_SIM_SIZE_MAX (96u * 1024)
+#define FLASH_SIM_NEVER UINT64_MAX
+
+/* How an operation that is cut leaves the flash. */
+enum flash_sim_cut {
+    FLASH_SIM_ABSENT,      /* nothing happened */
+    FLASH_SIM_TORN_FIRST,  /* program: torn in the first granule. erase: the first half of the page is erased */
+    FLASH_SIM_TORN_MIDDLE, /* program: torn in the middle granule. erase: the second half of the page is erased */
+    FLASH_SIM_TORN_LAST, /* program: torn in the last granule. erase: everything reads blank, and nothing may rely on it
+                          */
+    FLASH_SIM_NOISE,     /* erase: every granule is damaged (program: as TORN_LAST) */
+    FLASH_SIM_WHOLE,     /* it was done, then the power went */
+    FLASH_SIM_CUTS
+};
+
+struct flash_sim {
+    struct nf_flash flash; /* hand out &sim->flash; its ctx is this struct */
+    uint64_t ops;          /* operations so far */
+    uint64_t cut_at;       /* the operation with this number is cut, FLASH_SIM_NEVER none */
+    uint8_t cut;           /* enum flash_sim_cut */
+    bool is_dead;          /* the cut fired: every call fails until flash_sim_power_on() */
+    bool last_was_erase;   /* the operation cut, or the newest one */
+    uint8_t data[FLASH_SIM_SIZE_MAX];
+    uint8_t state[FLASH_SIM_SIZE_MAX / 4]; /* a byte a granule: flags of flash_sim.c */
+};
+
+/* A part that is blank, whole and powered. */
+void flash_sim_init(struct flash_sim *sim, uint32_t size, uint32_t page_size, uint32_t granule, bool write_once);
+/* Cuts power at operation `at` (0 is the first since init). */
+void flash_sim_cut_at(struct flash_sim *sim, uint64_t at, enum flash_sim_cut cut);
+/* Power is back; no further cut is planned. */
+void flash_sim_power_on(struct flash_sim *sim);
+/* Damages a range as a failing part would: reads of it are uncorrectable from now on. */
+void flash_sim_damage(struct flash_sim *sim, uint32_t address, uint32_t len);
+
+/* Called with a sentence on a broken rule; must not return. NULL: prints it and aborts. */
+extern void (*flash_sim_panic)(const char *what, uint32_t address);
+
+#endif
