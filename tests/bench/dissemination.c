@@ -245,6 +245,32 @@ static int stage(struct run *run)
     return 0;
 }
 
+#define GAPS_SHOWN 8
+
+/* What an incomplete node lacks: ranges of positions. */
+static void print_gaps(const struct world_node *n)
+{
+    const struct world_place *p = &n->place[PLACE];
+    unsigned shown = 0;
+    if (p->data == NULL) {
+        fprintf(stderr, "node %u never heard of the manifest\n", n->index);
+        return;
+    }
+    if (p->held == p->tree.positions)
+        return;
+    fprintf(stderr, "node %u lacks %u of %u:", n->index, p->tree.positions - p->held, p->tree.positions);
+    for (uint32_t i = 0; i < p->tree.positions && shown < GAPS_SHOWN; i++) {
+        uint32_t first = i;
+        while (i < p->tree.positions && !(p->bitmap[i / 8] >> i % 8 & 1))
+            i++;
+        if (i > first) {
+            fprintf(stderr, " %u-%u", first, i - 1);
+            shown++;
+        }
+    }
+    fprintf(stderr, "%s\n", shown == GAPS_SHOWN ? " ..." : "");
+}
+
 static int disseminate(struct run *run)
 {
     struct mp_manifest m;
@@ -264,8 +290,11 @@ static int disseminate(struct run *run)
     if (run->is_wrong)
         return -1;
     r->is_complete = run->complete == run->world.count - 1;
-    if (!r->is_complete)
+    if (!r->is_complete) {
         r->ended = world_now(&run->world);
+        for (uint32_t i = 1; i < run->world.count; i++)
+            print_gaps(&run->world.node[i]);
+    }
     r->time_s = (double)(r->ended - r->started) / 1e6;
     r->ratio = r->is_complete ? r->time_s / r->floor_s : (double)INFINITY;
     return 0;
