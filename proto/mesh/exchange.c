@@ -29,7 +29,7 @@
 #define REQUEST_SPAN_MS 400u
 #define REQUEST_TREE_MIN_MS 80u
 #define REQUEST_TREE_SPAN_MS 120u
-#define REQUEST_STALLS_MAX 7u
+#define REQUEST_DOUBLINGS_MAX 7u
 #define REQUEST_SKIPS_MAX 2u
 #define STALL_MS 800u
 #define MARGIN_CHUNKS 8u
@@ -72,20 +72,27 @@ static unsigned count_wanting(const struct mp_node *n, const struct mp_place *p,
     return count;
 }
 
-/* A neighbour that has more of the payload than this node, drawn among all of them; NULL when none is known. */
+/*
+ * A neighbour to name as supplier: drawn among those known to have more of the payload than this node, or else among
+ * those that are fetching it too, since what is known of them is as old as their last SUMMARY. NULL when there is none.
+ */
 static const struct mp_neighbour *draw_supplier(const struct mp_call *c, const struct mp_place *p)
 {
-    const struct mp_neighbour *best = NULL;
-    unsigned seen = 0;
+    const struct mp_neighbour *best = NULL, *other = NULL;
+    unsigned seen = 0, others = 0;
 
     for (const struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
         bool has_all = b->home == (uint16_t)p->handle || (b->flags & MP_NEIGHBOUR_GATEWAY);
-        bool has_some = b->target == (uint16_t)p->handle && b->held > p->held;
+        bool is_fetching = b->target == (uint16_t)p->handle;
 
-        if (b->node && b->nonce && (has_all || has_some) && mp_random(c, ++seen) == 0)
+        if (!b->node || !b->nonce)
+            continue;
+        if ((has_all || (is_fetching && b->held > p->held)) && mp_random(c, ++seen) == 0)
             best = b;
+        if (is_fetching && mp_random(c, ++others) == 0)
+            other = b;
     }
-    return best;
+    return best ? best : other;
 }
 
 /* --- forwarding ----------------------------------------------------------------------------------------------------
@@ -351,14 +358,17 @@ static uint32_t request_end(struct mp_call *c, const struct mp_place *p, bool *i
     return n->frontier > leaf + MARGIN_CHUNKS ? n->frontier - MARGIN_CHUNKS : leaf;
 }
 
-static void arm_request(struct mp_call *c, bool is_stalled, uint32_t base)
+static void arm_request(struct mp_call *c, bool is_stalled, uint32_t base, const struct mp_neighbour *supplier)
 {
     struct mp_node *n = c->n;
     uint32_t delay_ms = REQUEST_MIN_MS + mp_random(c, REQUEST_SPAN_MS);
 
     if (is_stalled) {
-        delay_ms <<= n->request_stalls;
-        if (n->request_stalls < REQUEST_STALLS_MAX)
+        /* A supplier that is known deserves four tries at each step: what was asked for may have been lost. */
+        unsigned doublings = supplier ? n->request_stalls / 4 : n->request_stalls;
+
+        delay_ms <<= doublings < REQUEST_DOUBLINGS_MAX ? doublings : REQUEST_DOUBLINGS_MAX;
+        if (n->request_stalls < UINT8_MAX)
             n->request_stalls++;
     } else if (base < first_leaf(&n->places[n->fetch])) {
         delay_ms = REQUEST_TREE_MIN_MS + mp_random(c, REQUEST_TREE_SPAN_MS) + 100;
@@ -390,10 +400,10 @@ size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body)
     if (!bitmap)
         return 0;
     len = missing_bits(bitmap, request_end(c, p, &is_stalled), &base, body + REQUEST_FIXED);
-    arm_request(c, is_stalled, len ? base : UINT32_MAX);
+    supplier = draw_supplier(c, p);
+    arm_request(c, is_stalled, len ? base : UINT32_MAX, supplier);
     if (len == 0)
         return 0;
-    supplier = draw_supplier(c, p);
     mp_put32(body, supplier ? supplier->node : 0);
     mp_put32(body + 4, supplier ? supplier->nonce : 0);
     mp_put32(body + 8, p->handle);
