@@ -52,7 +52,7 @@ meshd_DIRS = meshd/daemon meshd/ctl meshd/web
 sim_DIRS = sim sim/radio sim/world sim/air
 test_DIRS = tests/lib
 # Folders of test programs: test_NAME.c and NAME_main.c are programs, every other .c file is shared by the folder's programs.
-TEST_DIRS = unit vectors attack e2e power bench demo
+TEST_DIRS = unit attack e2e power bench demo
 
 LAYER_SRC := $(foreach l,$(LAYERS),$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c)))
 MAIN_SRC := $(filter %_main.c,$(LAYER_SRC))
@@ -190,21 +190,20 @@ $(BUILD)/tests/run: $(BUILD)/obj/tests/run.o
 
 # Tests. tests/run.c tells how they are run; docs/TESTING.md what each suite is about.
 unit_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/unit/,$(call test_programs,unit))
-vectors_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/vectors/,$(call test_programs,vectors))
 attack_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/attack/,$(call test_programs,attack))
 e2e_PROGRAMS = $(addprefix $(BUILD)/tests/e2e/,$(call test_programs,e2e))
 power_PROGRAMS = $(patsubst tests/power/%_main.c,$(BUILD)/tests/power/%,$(wildcard tests/power/*_main.c))
 fuzz_PROGRAMS = $(FUZZERS)
 RUN = $(BUILD)/tests/run -j $(if $(JOBS),$(JOBS),2) -b $(BUILD) $(if $(TESTS),-m '$(TESTS)')
 # Longest first, so that the last job is a short one.
-SUITES = power e2e attack unit vectors fuzz
+SUITES = power e2e attack unit fuzz
 run_list = $(foreach k,$(1),$(addprefix $(k):,$($(k)_PROGRAMS)))
 
 test: $(BUILD)/tests/run $(foreach k,$(SUITES),$($(k)_PROGRAMS)) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
 	@$(RUN) -o $(BUILD)/test.json -f 5 $(call run_list,$(SUITES))
 
-unit: $(BUILD)/tests/run $(unit_PROGRAMS) $(vectors_PROGRAMS) ## Unit tests and vectors only
-	@$(RUN) $(call run_list,unit vectors)
+unit: $(BUILD)/tests/run $(unit_PROGRAMS) ## Unit tests only
+	@$(RUN) $(call run_list,unit)
 
 fuzz: $(BUILD)/tests/run $(FUZZERS) ## Fuzz every parser for FUZZ_SECONDS each (60)
 	@$(RUN) -f $(FUZZ_SECONDS) $(call run_list,fuzz)

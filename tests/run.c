@@ -40,8 +40,8 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"power", 780, false}, {"e2e", 420, false},     {"attack", 300, false},
-    {"unit", 180, false},  {"vectors", 180, false}, {"fuzz", 60, true}, /* beside the seconds it fuzzes */
+    {"power", 780, false}, {"e2e", 420, false}, {"attack", 300, false},
+    {"unit", 180, false},  {"fuzz", 60, true}, /* beside the seconds it fuzzes */
 };
 
 /* One program. Lies in memory shared with its supervisor, which fills in the lower half. */
