@@ -364,8 +364,8 @@ static void arm_request(struct mp_call *c, bool is_stalled, uint32_t base, const
     uint32_t delay_ms = REQUEST_MIN_MS + mp_random(c, REQUEST_SPAN_MS);
 
     if (is_stalled) {
-        /* A supplier that is known deserves four tries at each step: what was asked for may have been lost. */
-        unsigned doublings = supplier ? n->request_stalls / 4 : n->request_stalls;
+        /* A supplier that is known deserves eight tries at each step: what was asked for may have been lost. */
+        unsigned doublings = supplier ? n->request_stalls / 8 : n->request_stalls;
 
         delay_ms <<= doublings < REQUEST_DOUBLINGS_MAX ? doublings : REQUEST_DOUBLINGS_MAX;
         if (n->request_stalls < UINT8_MAX)

@@ -340,7 +340,11 @@ static int accept_keychange(struct mp_call *c, const uint8_t *object, size_t len
         return MP_ERR_FROZEN;
     mp_keychange_digest(c->env->crypto, object, digest);
     if (change.number == n->key_number && mp_get32(digest) == n->key_head) {
-        settle(c, MP_PUSH_KEY);
+        /* The digest leaves the signatures out; a copy with others is nobody's proof that the good one was heard. */
+        int held = c->env->store->get(c->env->ctx, MP_KIND_KEYCHANGE, change.number % MP_KEYCHAIN_MAX, raw, sizeof raw);
+
+        if (held == MP_KEYCHANGE_SIZE && memcmp(raw, object, MP_KEYCHANGE_SIZE) == 0)
+            settle(c, MP_PUSH_KEY);
         return MP_ERR_DUPLICATE;
     }
     if (change.number < n->key_number)
