@@ -200,7 +200,8 @@ SUITES = power e2e attack unit fuzz
 run_list = $(foreach k,$(1),$(addprefix $(k):,$($(k)_PROGRAMS)))
 
 test: $(BUILD)/tests/run $(foreach k,$(SUITES),$($(k)_PROGRAMS)) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
-	@$(RUN) -o $(BUILD)/test.json -f 5 $(call run_list,$(SUITES))
+	@$(if $(TESTS),,$(foreach k,$(SUITES),$(if $($(k)_PROGRAMS),,echo 'make test: suite $(k) is empty' >&2; exit 1;)))\
+	$(RUN) -o $(BUILD)/test.json -f 5 $(call run_list,$(SUITES))
 
 unit: $(BUILD)/tests/run $(unit_PROGRAMS) ## Unit tests only
 	@$(RUN) $(call run_list,unit)
@@ -211,7 +212,7 @@ fuzz: $(BUILD)/tests/run $(FUZZERS) ## Fuzz every parser for FUZZ_SECONDS each (
 # The main job, end to end, on one machine.
 DEMO = $(patsubst tests/demo/%_main.c,$(BUILD)/tests/demo/%,$(wildcard tests/demo/demo_main.c))
 demo: all $(IMAGES) $(DEMO) ## One gateway, 24 nodes, a good release and two bad ones; last line: demo: ok
-	@BUILD=$(abspath $(BUILD)) $(DEMO)
+	@BUILD=$(abspath $(BUILD)) $(or $(DEMO),false)
 
 # Every benchmark takes the file to write its JSON object to, and prints what a person wants to read.
 BENCHES = $(patsubst tests/bench/%_main.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*_main.c))
