@@ -18,16 +18,18 @@
 #define BACKLOG_MAX (4u << 20) /* answers that a client has not read; it is dropped beyond */
 
 struct live_client {
-    struct live_client *next, **link;
+    struct live_client *next;
     struct sim_live *live;
     struct bufferevent *stream;
 };
 
 static void close_client(struct live_client *c)
 {
-    *c->link = c->next;
-    if (c->next)
-        c->next->link = c->link;
+    struct live_client **link = &c->live->clients;
+    while (*link && *link != c)
+        link = &(*link)->next;
+    if (*link)
+        *link = c->next;
     c->live->client_count--;
     bufferevent_free(c->stream);
     free(c);
@@ -170,9 +172,6 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     }
     c->live = l;
     c->next = l->clients;
-    c->link = &l->clients;
-    if (c->next)
-        c->next->link = &c->next;
     l->clients = c;
     l->client_count++;
     bufferevent_setcb(c->stream, on_read, NULL, on_end, c);
@@ -202,9 +201,10 @@ static void say_goodbye(struct live_client *c)
 
 void sim_live_control_close(struct sim_live *l)
 {
-    while (l->clients) {
-        say_goodbye(l->clients);
-        close_client(l->clients);
+    for (struct live_client *c = l->clients, *next; c; c = next) {
+        next = c->next;
+        say_goodbye(c);
+        close_client(c);
     }
     if (l->control) {
         evconnlistener_free(l->control);
