@@ -149,11 +149,29 @@ static int save_node(struct md_store *s, const struct md_release_node *n)
     return store_run(s, q, "saving a rollout's node");
 }
 
+/* A new rollout may have pushed a finished one out of the engine. */
+static int end_dropped(struct md_store *s, const struct md_release *r, int64_t now_ms)
+{
+    sqlite3_stmt *q = store_statement(s, "SELECT release FROM rollouts WHERE live");
+    struct md_rollout_info info;
+    uint32_t dropped[MD_ROLLOUTS_MAX];
+    unsigned count = 0;
+    int result;
+    while ((result = store_row(s, q, "listing rollouts")) > 0) {
+        uint32_t release = (uint32_t)sqlite3_column_int64(q, 0);
+        if (count < MD_ROLLOUTS_MAX && md_release_find(r, release, &info) < 0)
+            dropped[count++] = release;
+    }
+    for (unsigned i = 0; result == MP_OK && i < count; i++)
+        result = md_store_end_rollout(s, dropped[i], now_ms);
+    return result;
+}
+
 static int save_all(struct md_store *s, struct md_release *r, int64_t now_ms)
 {
     struct md_rollout_info info;
     struct md_release_node node;
-    int result = MP_OK;
+    int result = end_dropped(s, r, now_ms);
     for (unsigned i = 0; result == MP_OK && md_release_info(r, i, &info) == MP_OK; i++)
         if (md_release_pop_changed(r, info.release))
             result = save_rollout(s, r, &info, now_ms);
@@ -214,7 +232,7 @@ int md_store_load_release(struct md_store *s, struct md_release *r)
     return result < 0 ? result : load_nodes(s, r);
 }
 
-int md_store_end_rollout(struct md_store *s, uint32_t release, int64_t now_ms)
+static int end_rollout(struct md_store *s, uint32_t release, int64_t now_ms)
 {
     sqlite3_stmt *q = store_statement(s, "UPDATE rollouts SET live = 0, updated_ms = ?2 WHERE release = ?1 AND live");
     if (q) {
@@ -222,7 +240,20 @@ int md_store_end_rollout(struct md_store *s, uint32_t release, int64_t now_ms)
         sqlite3_bind_int64(q, 2, now_ms);
     }
     int result = store_run(s, q, "ending a rollout");
-    return result < 0 ? result : sqlite3_changes(s->db) ? MP_OK : MP_ERR_ABSENT;
+    if (result < 0 || sqlite3_changes(s->db) == 0)
+        return result < 0 ? result : MP_ERR_ABSENT;
+    /* should the release be rolled out once more, it starts with a clean slate */
+    q = store_statement(s, "DELETE FROM rollout_nodes WHERE release = ?1");
+    if (q)
+        sqlite3_bind_int64(q, 1, release);
+    return store_run(s, q, "ending a rollout");
+}
+
+int md_store_end_rollout(struct md_store *s, uint32_t release, int64_t now_ms)
+{
+    bool own;
+    int result = store_enter(s, &own);
+    return result < 0 ? result : store_leave(s, own, end_rollout(s, release, now_ms));
 }
 
 static const char *column_text(sqlite3_stmt *q, int column)
