@@ -108,7 +108,7 @@ int md_bundle_get(const struct mp_crypto *crypto, struct md_bundle *b, const uin
                   size_t error_size)
 {
     uint8_t digest[DIGEST_SIZE];
-    unsigned count;
+    unsigned count = 0;
     memset(b, 0, sizeof *b);
     int result = check_header(data, len, &count, error, error_size);
     if (result < 0)

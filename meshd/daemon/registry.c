@@ -247,21 +247,19 @@ int md_registry_settings(struct md_registry *g, uint32_t node, uint8_t settings[
 /* --- changes
  * ---------------------------------------------------------------------------------------------------------- */
 
-static int member_of(struct md_registry *g, uint32_t node, struct member **m)
+static struct member *member_of(struct md_registry *g, uint32_t node)
 {
     int index = registry_index(g, node);
     if (index < 0)
-        return store_refuse(g->store, MP_ERR_ABSENT, "no node %u", (unsigned)node);
-    *m = &g->member[index];
-    return MP_OK;
+        store_refuse(g->store, MP_ERR_ABSENT, "no node %u", (unsigned)node);
+    return index < 0 ? NULL : &g->member[index];
 }
 
 int md_registry_retire(struct md_registry *g, uint32_t node, bool retired)
 {
-    struct member *m;
-    int result = member_of(g, node, &m);
-    if (result < 0)
-        return result;
+    struct member *m = member_of(g, node);
+    if (!m)
+        return MP_ERR_ABSENT;
     if (m->node.retired == retired)
         return store_refuse(g->store, MP_ERR_STATE, "node %u is %s already", (unsigned)node,
                             retired ? "retired" : "in service");
@@ -270,7 +268,7 @@ int md_registry_retire(struct md_registry *g, uint32_t node, bool retired)
         sqlite3_bind_int64(q, 1, node);
         sqlite3_bind_int(q, 2, retired);
     }
-    result = store_run(g->store, q, "writing a node");
+    int result = store_run(g->store, q, "writing a node");
     if (result == MP_OK)
         m->node.retired = retired;
     return result;
@@ -278,10 +276,9 @@ int md_registry_retire(struct md_registry *g, uint32_t node, bool retired)
 
 int md_registry_rename(struct md_registry *g, uint32_t node, const char *name)
 {
-    struct member *m;
-    int result = member_of(g, node, &m);
-    if (result < 0)
-        return result;
+    struct member *m = member_of(g, node);
+    if (!m)
+        return MP_ERR_ABSENT;
     if (!registry_name_is_good(name, MD_NODE_NAME_MAX))
         return store_refuse(g->store, MP_ERR_FORMAT, "a name is 1 to %d letters, digits, '-', '_' or '.'",
                             MD_NODE_NAME_MAX - 1);
@@ -293,7 +290,7 @@ int md_registry_rename(struct md_registry *g, uint32_t node, const char *name)
         sqlite3_bind_int64(q, 1, node);
         sqlite3_bind_text(q, 2, name, -1, SQLITE_STATIC);
     }
-    result = store_run(g->store, q, "writing a node");
+    int result = store_run(g->store, q, "writing a node");
     if (result == MP_OK)
         memcpy(m->node.name, name, strlen(name) + 1);
     return result;
@@ -301,16 +298,15 @@ int md_registry_rename(struct md_registry *g, uint32_t node, const char *name)
 
 int md_registry_set_labels(struct md_registry *g, uint32_t node, uint16_t labels)
 {
-    struct member *m;
-    int result = member_of(g, node, &m);
-    if (result < 0)
-        return result;
+    struct member *m = member_of(g, node);
+    if (!m)
+        return MP_ERR_ABSENT;
     sqlite3_stmt *q = store_statement(g->store, "UPDATE nodes SET labels = ?2 WHERE node = ?1");
     if (q) {
         sqlite3_bind_int64(q, 1, node);
         sqlite3_bind_int(q, 2, labels);
     }
-    result = store_run(g->store, q, "writing a node");
+    int result = store_run(g->store, q, "writing a node");
     if (result == MP_OK)
         m->node.labels = labels;
     return result;
