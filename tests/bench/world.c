@@ -156,7 +156,7 @@ mp_time world_now(const struct world *w)
 static void arm(struct world_node *n)
 {
     mp_time now = world_now(n->world), expiry = mp_node_next_expiry(&n->engine);
-    n->wake = expiry > now ? expiry : sim_medium_ready_at(n->world->medium, n->index);
+    n->wake = expiry > now ? expiry : n->ready;
 }
 
 void world_touch(struct world_node *n)
@@ -177,7 +177,7 @@ static void wake(struct world_node *n)
     uint8_t ad[WORLD_AD_HEADER + MP_FRAME_MAX];
     if (mp_node_next_expiry(&n->engine) <= now)
         mp_node_expire(&n->engine, &n->env, now);
-    bool is_ready = sim_medium_ready_at(w->medium, n->index) <= now;
+    bool is_ready = n->ready <= now;
     int len = 0;
     if (is_ready && mp_node_next_expiry(&n->engine) <= now)
         len = mp_node_write(&n->engine, &n->env, now, ad + WORLD_AD_HEADER, MP_FRAME_MAX);
@@ -186,6 +186,7 @@ static void wake(struct world_node *n)
         ad[1] = 0xFF; /* manufacturer specific data; the company that stands for tests */
         ad[2] = 0xFF;
         ad[3] = 0xFF;
+        n->ready = MP_NEVER;
         (void)sim_medium_submit(w->medium, now, n->index, ad, (size_t)len + WORLD_AD_HEADER);
     }
     world_touch(n);
@@ -205,9 +206,12 @@ static void on_received(void *ctx, uint32_t device, const struct sim_reception *
     world_touch(n);
 }
 
+#define GAP_US 20000 /* between event starts, before the random delay */
+
 static void on_event_ended(void *ctx, const struct sim_event_report *report)
 {
     struct world *w = ctx;
+    w->node[report->device].ready = report->start + GAP_US;
     if (w->hooks.sent != NULL)
         w->hooks.sent(w->ctx, report);
     arm(&w->node[report->device]);

@@ -3,7 +3,8 @@
  * dissemination benchmark; as fast as one core allows, and the same seed gives the same run.
  *
  * The host loop of every node is the one of a real host: feed what is heard, expire what is due, and ask for a frame
- * only when the controller could start it at once. Flash and hashing take no virtual time.
+ * once the minimum gap after the last event's start is over. The controller then adds its random delay, which a host
+ * cannot know. Flash and hashing take no virtual time.
  */
 #ifndef BENCH_WORLD_H
 #define BENCH_WORLD_H
@@ -40,6 +41,7 @@ struct world_node {
     uint32_t index;
     uint32_t draws; /* random numbers taken so far */
     mp_time wake;   /* when the host looks at it next */
+    mp_time ready;  /* when it may hand the controller a frame: MP_NEVER while an event is waiting or on air */
     struct mp_node engine;
     struct mp_env env;
     struct mp_counters counters;
