@@ -206,10 +206,12 @@ static bool all_held(const struct nf_slot *s, uint32_t first, uint32_t end)
     return first >= end;
 }
 
-/* One past the last position that holds bytes of the relocation list. */
+/* One past the last position that tells what the relocation list is: leaf 0 at least, which tells that there is none. */
 static uint32_t list_end(const struct nf_slot *s)
 {
-    return s->image.tree.first[0] + (s->image.reloc.list_size + MP_CHUNK_SIZE - 1) / MP_CHUNK_SIZE;
+    uint32_t leaves = (s->image.reloc.list_size + MP_CHUNK_SIZE - 1) / MP_CHUNK_SIZE;
+
+    return s->image.tree.first[0] + (leaves > 0 ? leaves : 1);
 }
 
 void nf_slot_scan(struct nf_slot *s)

@@ -43,9 +43,9 @@ static int sim_read(void *ctx, uint32_t address, void *data, size_t len)
 }
 
 /* True when this operation is the one to be cut. */
-static bool is_cut(struct flash_sim *s, bool is_erase)
+static bool is_cut(struct flash_sim *s, uint32_t granules)
 {
-    s->last_was_erase = is_erase;
+    s->trace[s->ops % FLASH_SIM_TRACE] = (uint16_t)granules;
     if (s->ops++ != s->cut_at)
         return false;
     s->is_dead = true;
@@ -84,7 +84,7 @@ static int sim_program(void *ctx, uint32_t address, const void *data, size_t len
         broken("program across a page boundary", address);
     if (s->is_dead)
         return NF_FLASH_FAILED;
-    if (is_cut(s, false)) {
+    if (is_cut(s, count)) {
         switch ((enum flash_sim_cut)s->cut) {
         case FLASH_SIM_ABSENT:
             done = 0;
@@ -132,7 +132,7 @@ static int sim_erase(void *ctx, uint32_t address)
         broken("erase out of range or misaligned", address);
     if (s->is_dead)
         return NF_FLASH_FAILED;
-    if (!is_cut(s, true)) {
+    if (!is_cut(s, 0)) {
         blank(s, address, size);
         return NF_FLASH_OK;
     }

@@ -12,6 +12,7 @@
 #include "node-fw/store/flash.h"
 
 #define FLASH_SIM_SIZE_MAX (96u * 1024)
+#define FLASH_SIM_TRACE 256u
 #define FLASH_SIM_NEVER UINT64_MAX
 
 /* How an operation that is cut leaves the flash. */
@@ -27,12 +28,12 @@ enum flash_sim_cut {
 };
 
 struct flash_sim {
-    struct nf_flash flash; /* hand out &sim->flash; its ctx is this struct */
-    uint64_t ops;          /* operations so far */
-    uint64_t cut_at;       /* the operation with this number is cut, FLASH_SIM_NEVER none */
-    uint8_t cut;           /* enum flash_sim_cut */
-    bool is_dead;          /* the cut fired: every call fails until flash_sim_power_on() */
-    bool last_was_erase;   /* the operation cut, or the newest one */
+    struct nf_flash flash;           /* hand out &sim->flash; its ctx is this struct */
+    uint64_t ops;                    /* operations so far */
+    uint64_t cut_at;                 /* the operation with this number is cut, FLASH_SIM_NEVER none */
+    uint8_t cut;                     /* enum flash_sim_cut */
+    bool is_dead;                    /* the cut fired: every call fails until flash_sim_power_on() */
+    uint16_t trace[FLASH_SIM_TRACE]; /* granules of the newest operations, by number modulo the size; 0: an erase */
     uint8_t data[FLASH_SIM_SIZE_MAX];
     uint8_t state[FLASH_SIM_SIZE_MAX / 4]; /* a byte a granule: flags of flash_sim.c */
 };

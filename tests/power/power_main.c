@@ -1,0 +1,428 @@
+/*
+ * Power cuts at every flash operation of a node's life.
+ *
+ * The life: it runs release 1; release 2 is staged, fetched, opened, tried and confirmed; a signed revert takes it back
+ * to release 1; release 3, whose self-test fails, is tried and given up. A first run without cuts records every
+ * operation. Then, for every operation and every way a cut may leave it, the life is resumed from a snapshot just
+ * before, cut there, and brought to its end. And for every one of these, every operation from the restart until work
+ * goes on where it was (progress beyond that at the cut) is cut a second time, in every way.
+ *
+ * Asserted: the cut fired; something boots after every cut; what boots as confirmed was healthy in a trial; an image is
+ * tried three times at most; the life always ends as it should, revert and rollback included; not more chunks are
+ * fetched again than lie in one page for every cut. The simulated flash itself stops on any broken rule of flash.
+ *
+ *     power [--case ID] [--part NAME]     a failing case prints the ID that replays it alone
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/rig.h"
+
+enum stage { STAGE_STAGE, STAGE_OPEN, STAGE_REVERT, STAGE_BAD, STAGE_DONE };
+enum { OPS_MAX = 2000, SNAPSHOTS_MAX = 2000, STEPS_MAX = 4000, NO_OP = -1 };
+enum { FULL_RUN_EVERY = 16 }; /* second cuts: one of so many is followed to the end of the life */
+
+static const struct rig_part parts[] = {
+    {"word", 1024, 4, false, false},
+    {"once", 2048, 8, true, true},
+};
+
+/* Everything that a snapshot holds. */
+struct world {
+    struct rig rig;
+    enum stage stage;
+    enum boot_cause cause; /* of the next boot */
+    uint32_t progress;     /* highest so far */
+    uint32_t allowed;      /* bit r: release r was healthy, so it may be confirmed */
+    uint32_t cuts;
+    uint32_t steps;
+};
+
+struct op {
+    bool is_erase;
+    uint32_t granules;
+};
+
+static struct world world;
+static struct world *snapshots; /* of the first run */
+static struct world *recovery;  /* of the run after a first cut */
+static struct op ops[OPS_MAX];  /* of the first run, by number */
+static struct op recovery_ops[OPS_MAX];
+static uint32_t chunks_without_cut;
+static uint64_t planned, fired;
+static char case_id[64];
+static bool is_replay;
+
+static void fail(const char *what, long value)
+{
+    printf("power: FAILED case %s: %s (%ld); stage %d, release %u, phase %u, progress %u, boots %u\n", case_id, what,
+           value, (int)world.stage, world.rig.running, world.rig.node.phase, world.progress, world.rig.boots);
+    printf("replay with: --case %s\n", case_id);
+    exit(1);
+}
+
+static void on_panic(const char *what, uint32_t address)
+{
+    fail(what, (long)address);
+}
+
+/* --- the life ------------------------------------------------------------------------------------------------------
+ */
+
+static void publish(struct world *w)
+{
+    struct rig *r = &w->rig;
+
+    switch (w->stage) {
+    case STAGE_STAGE:
+        rig_direct(r, MP_ACTION_STAGE, 2, 1, 0);
+        rig_manifest(r, 2);
+        break;
+    case STAGE_OPEN:
+        rig_direct(r, MP_ACTION_OPEN, 2, 2, 0);
+        rig_manifest(r, 2);
+        break;
+    case STAGE_REVERT:
+        rig_direct(r, MP_ACTION_REVERT, 2, 3, 1);
+        rig_manifest(r, 1);
+        rig_manifest(r, 2);
+        break;
+    case STAGE_BAD:
+        rig_direct(r, MP_ACTION_OPEN, 3, 1, 0);
+        rig_manifest(r, 3);
+        break;
+    case STAGE_DONE:
+        break;
+    }
+}
+
+/* The operator looks at the node, and goes on when it sees what it waits for. */
+static void operate(struct world *w)
+{
+    const struct nf_node *n = &w->rig.node;
+    bool is_settled = n->is_confirmed && n->phase != NF_PHASE_TRIAL;
+    enum stage before = w->stage;
+
+    if (w->stage == STAGE_STAGE && n->phase == NF_PHASE_STAGED && n->target.release == 2)
+        w->stage = STAGE_OPEN;
+    else if (w->stage == STAGE_OPEN && is_settled && w->rig.running == 2)
+        w->stage = STAGE_REVERT;
+    else if (w->stage == STAGE_REVERT && is_settled && w->rig.running == 1)
+        w->stage = STAGE_BAD;
+    else if (w->stage == STAGE_BAD && is_settled && w->rig.running == 1 && n->reported_phase == MP_PHASE_ROLLED_BACK &&
+             n->reported_target == 3 && n->failed_release == 3)
+        w->stage = STAGE_DONE;
+    if (w->stage != before)
+        publish(w);
+}
+
+static uint32_t progress(const struct world *w)
+{
+    const struct nf_node *n = &w->rig.node;
+    uint32_t at = (uint32_t)w->stage * 100000,
+             tried = w->rig.is_trial ? 8000 + 100 * w->rig.trial_boots[w->rig.running] : 0;
+
+    switch ((enum nf_phase)n->phase) {
+    case NF_PHASE_IDLE:
+    case NF_PHASE_COUNT:
+        return at;
+    case NF_PHASE_ERASING:
+        return at + 1000 + w->rig.store.work_at;
+    case NF_PHASE_FETCHING:
+        return at + 2000 + w->rig.store.slot[NF_PLACE_TARGET].count;
+    case NF_PHASE_VERIFYING:
+        return at + 5000;
+    case NF_PHASE_STAGED:
+        return at + 6000;
+    case NF_PHASE_RESETTING:
+        return at + (w->rig.is_trial ? tried + 50 : 7000);
+    case NF_PHASE_TRIAL:
+        return at + tried;
+    }
+    return at;
+}
+
+/* What must hold whenever something has booted. */
+static void check_boot(struct world *w)
+{
+    const struct rig *r = &w->rig;
+
+    if (r->running == 0 || r->running >= RIG_IMAGES)
+        fail("booted something unknown", r->running);
+    if (r->choice.record.state == BOOT_CONFIRMED && (w->allowed >> r->running & 1) == 0)
+        fail("an image that never was healthy stays", r->running);
+    if (r->trial_boots[r->running] > BOOT_TRIES * 2u)
+        fail("tried too often", r->trial_boots[r->running]);
+    if (r->running == 3 && r->trial_boots[3] > BOOT_TRIES)
+        fail("the bad image was tried too often", r->trial_boots[3]);
+}
+
+static void boot(struct world *w)
+{
+    int slot = rig_boot(&w->rig, w->cause);
+
+    w->cause = BOOT_CAUSE_POWER;
+    if (slot == -2)
+        return;
+    if (slot < 0)
+        fail("nothing boots", slot);
+    check_boot(w);
+    publish(w);
+    if (w->rig.running == 3) {
+        nf_selftest(&w->rig.node, &w->rig.env, w->rig.now, false);
+    } else {
+        w->allowed |= 1u << w->rig.running; /* from here on it may be confirmed */
+        nf_selftest(&w->rig.node, &w->rig.env, w->rig.now, true);
+    }
+}
+
+/* One step of the life; the caller looks whether power went. */
+static void step(struct world *w)
+{
+    enum boot_cause cause;
+
+    if (++w->steps > STEPS_MAX)
+        fail("stuck", w->steps);
+    if (!w->rig.is_up) {
+        boot(w);
+        return;
+    }
+    operate(w);
+    rig_supply(&w->rig);
+    if (w->rig.sim.is_dead)
+        return;
+    rig_step(&w->rig, MP_MS(20));
+    if (w->rig.sim.is_dead)
+        return;
+    if (nf_wants_reset(&w->rig.node, &cause)) {
+        w->cause = cause;
+        if (progress(w) > w->progress)
+            w->progress = progress(w);
+        w->rig.is_up = false;
+        return;
+    }
+    if (progress(w) > w->progress)
+        w->progress = progress(w);
+}
+
+static void check_end(struct world *w)
+{
+    uint32_t page = w->rig.sim.flash.page_size, in_a_page = (page - 2) / MP_CHUNK_SIZE + 2;
+    uint32_t allowance = chunks_without_cut + w->cuts * in_a_page;
+
+    if (w->rig.counters.chunks_stored > allowance)
+        fail("more than a page fetched again for a cut", w->rig.counters.chunks_stored);
+    if (w->stage == STAGE_DONE && (w->rig.running != 1 || w->rig.trial_boots[2] < 1 || w->rig.trial_boots[3] < 1))
+        fail("ends in the wrong image", w->rig.running);
+}
+
+/* --- cuts ----------------------------------------------------------------------------------------------------------
+ */
+
+/* Ways to cut an operation that differ from each other. */
+static bool is_distinct(const struct op *op, enum flash_sim_cut cut)
+{
+    if (op->is_erase)
+        return true;
+    if (cut == FLASH_SIM_NOISE || (op->granules == 1 && (cut == FLASH_SIM_TORN_MIDDLE || cut == FLASH_SIM_TORN_LAST)))
+        return false;
+    return op->granules != 2 || cut != FLASH_SIM_TORN_MIDDLE;
+}
+
+static void note_ops(struct op *into, uint64_t from, const struct flash_sim *sim)
+{
+    for (uint64_t i = from; i < sim->ops; i++) {
+        if (i >= OPS_MAX)
+            fail("too many operations", (long)i);
+        into[i].is_erase = sim->trace[i % FLASH_SIM_TRACE] == 0;
+        into[i].granules = sim->trace[i % FLASH_SIM_TRACE];
+    }
+}
+
+/* Plans a cut, runs until it fired, and leaves the world powered again but down. */
+static void cut_and_restart(struct world *w, uint64_t at, enum flash_sim_cut cut)
+{
+    flash_sim_cut_at(&w->rig.sim, at, cut);
+    planned++;
+    while (!w->rig.sim.is_dead && w->rig.sim.ops <= at)
+        step(w);
+    if (!w->rig.sim.is_dead)
+        fail("the cut did not fire", (long)at);
+    fired++;
+    flash_sim_power_on(&w->rig.sim);
+    w->rig.is_up = false;
+    w->cause = BOOT_CAUSE_POWER;
+    w->cuts++;
+    w->steps = 0;
+}
+
+static void run_to_end(struct world *w)
+{
+    while (w->stage != STAGE_DONE)
+        step(w);
+    check_end(w);
+}
+
+/* Newest snapshot that is not after operation `at`. */
+static const struct world *snapshot_before(const struct world *list, int count, uint64_t at)
+{
+    int i = count - 1;
+
+    while (i > 0 && list[i].rig.sim.ops > at)
+        i--;
+    return &list[i];
+}
+
+/* Runs the recovery once without a second cut, with a snapshot before every step that came behind an operation; their
+ * number. */
+static int record_recovery(struct world *w, uint32_t until, uint64_t *end)
+{
+    uint64_t seen = UINT64_MAX;
+    int count = 0;
+
+    while (w->progress <= until && w->stage != STAGE_DONE) {
+        uint64_t from = w->rig.sim.ops;
+        if (from != seen) {
+            if (count == SNAPSHOTS_MAX)
+                fail("recovery too long", count);
+            recovery[count++] = *w;
+            seen = from;
+        }
+        step(w);
+        note_ops(recovery_ops, from, &w->rig.sim);
+    }
+    *end = w->rig.sim.ops;
+    return count;
+}
+
+static uint64_t second_cut(const char *part, uint64_t i, int v, uint64_t j, enum flash_sim_cut cut, int count,
+                           uint32_t until)
+{
+    snprintf(case_id, sizeof case_id, "%s:%llu.%d:%llu.%d", part, (unsigned long long)i, v, (unsigned long long)j,
+             (int)cut);
+    world = *snapshot_before(recovery, count, j);
+    cut_and_restart(&world, j, cut);
+    if (is_replay || planned % FULL_RUN_EVERY == 0) {
+        run_to_end(&world);
+        return 1;
+    }
+    while (world.progress <= until && world.stage != STAGE_DONE)
+        step(&world);
+    check_end(&world);
+    return 1;
+}
+
+/* One first cut, and all second cuts after it (or only the one asked for). */
+static uint64_t first_cut(const struct rig_part *part, const struct world *before, uint64_t i, enum flash_sim_cut v,
+                          long only_j, int only_w)
+{
+    uint64_t count = 0, end;
+    int taken;
+
+    snprintf(case_id, sizeof case_id, "%s:%llu.%d", part->name, (unsigned long long)i, (int)v);
+    world = *before;
+    cut_and_restart(&world, i, v);
+
+    uint32_t until = world.progress;
+    uint64_t start = world.rig.sim.ops;
+
+    taken = record_recovery(&world, until, &end);
+    run_to_end(&world);
+    for (uint64_t j = start; j < end; j++)
+        for (int w = 0; w < FLASH_SIM_CUTS; w++)
+            if (is_distinct(&recovery_ops[j], (enum flash_sim_cut)w) &&
+                (only_j == NO_OP || (only_j == (long)j && only_w == w)))
+                count += second_cut(part->name, i, (int)v, j, (enum flash_sim_cut)w, taken, until);
+    return count;
+}
+
+/* The life without cuts: snapshots and operations. */
+static int record_life(const struct rig_part *part, uint64_t *first, uint64_t *end)
+{
+    uint64_t seen = UINT64_MAX;
+    int count = 0;
+
+    snprintf(case_id, sizeof case_id, "%s", part->name);
+    memset(&world, 0, sizeof world);
+    rig_images(part, NULL);
+    rig_init(&world.rig, part);
+    world.cause = BOOT_CAUSE_POWER;
+    world.allowed = 1u << 1;
+    *first = world.rig.sim.ops;
+    while (world.stage != STAGE_DONE) {
+        uint64_t from = world.rig.sim.ops;
+        if (from != seen) {
+            if (count == SNAPSHOTS_MAX)
+                fail("life too long", count);
+            snapshots[count++] = world;
+            snapshots[count - 1].steps = 0;
+            seen = from;
+        }
+        step(&world);
+        note_ops(ops, from, &world.rig.sim);
+    }
+    *end = world.rig.sim.ops;
+    chunks_without_cut = world.rig.counters.chunks_stored;
+    check_end(&world);
+    return count;
+}
+
+static void run_part(const struct rig_part *part, long only_i, int only_v, long only_j, int only_w)
+{
+    uint64_t first, end, single = 0, twice = 0;
+    int count = record_life(part, &first, &end);
+
+    for (uint64_t i = first; i < end; i++)
+        for (int v = 0; v < FLASH_SIM_CUTS; v++) {
+            if (!is_distinct(&ops[i], (enum flash_sim_cut)v) || (only_i != NO_OP && (only_i != (long)i || only_v != v)))
+                continue;
+            single++;
+            twice += first_cut(part, snapshot_before(snapshots, count, i), i, (enum flash_sim_cut)v, only_j, only_w);
+        }
+    printf("power: %s: page %u, granule %u%s: %llu operations, %llu cuts, %llu second cuts, %u chunks\n", part->name,
+           part->page_size, part->granule, part->write_once ? " write-once" : "", (unsigned long long)(end - first),
+           (unsigned long long)single, (unsigned long long)twice, chunks_without_cut);
+    fflush(stdout);
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: power [--part NAME] [--case NAME:OP.CUT[:OP.CUT]]\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    char name[16] = "";
+    long i = NO_OP, j = NO_OP;
+    int v = 0, w = 0;
+    unsigned ran = 0;
+
+    if (argc == 3 && strcmp(argv[1], "--case") == 0) {
+        if (sscanf(argv[2], "%15[a-z]:%ld.%d:%ld.%d", name, &i, &v, &j, &w) < 3)
+            return usage();
+        is_replay = true;
+    } else if (argc == 3 && strcmp(argv[1], "--part") == 0) {
+        snprintf(name, sizeof name, "%s", argv[2]);
+    } else if (argc != 1) {
+        return usage();
+    }
+    flash_sim_panic = on_panic;
+    snapshots = calloc(SNAPSHOTS_MAX, sizeof *snapshots);
+    recovery = calloc(SNAPSHOTS_MAX, sizeof *recovery);
+    if (snapshots == NULL || recovery == NULL)
+        return 1;
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
+        if (name[0] == '\0' || strcmp(name, parts[p].name) == 0) {
+            run_part(&parts[p], i, v, j, w);
+            ran++;
+        }
+    free(snapshots);
+    free(recovery);
+    if (planned != fired || ran == 0 || planned == 0)
+        return 1;
+    printf("power: %llu cuts planned, %llu fired, every invariant held\n", (unsigned long long)planned,
+           (unsigned long long)fired);
+    return argc > 1 || fired >= 100000 ? 0 : 1;
+}
