@@ -76,6 +76,8 @@ void mp_gossip_wake(struct mp_call *c);
 /* exchange.c */
 int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len);
 int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len);
+/* Whether a job should wait because the supplier's next chunk is about to come; puts it off if so. */
+bool mp_exchange_defer(struct mp_call *c, enum mp_job job);
 size_t mp_exchange_write_forward(struct mp_call *c, uint8_t *body);
 size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body);
 size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body);

@@ -8,6 +8,10 @@
  * it has, each starting somewhere else and leaving out what it hears from others. Nobody is ever dropped from a
  * transfer: a node asks for as long as it lacks something.
  *
+ * Each controller leaves at least 20 ms between the starts of its events (docs/SPEC.md section 9), so right after a
+ * chunk came its sender is silent for a while. That is when a fetching node sends; when the next chunk is about to come
+ * it listens.
+ *
  * Timers: FORWARD, one for each chunk in the ring; REQUEST, every 400 to 800 ms while a payload is fetched, after 80 to
  * 200 ms while a tree chunk is missing (its children cannot be verified), and doubling up to 60 s while nobody has
  * anything new; SERVE, whenever something is wanted.
@@ -33,6 +37,8 @@
 #define REQUEST_SKIPS_MAX 2u
 #define STALL_MS 800u
 #define MARGIN_CHUNKS 8u
+#define DEFER_FROM_MS 14u /* the supplier's next event may start 20 ms after its last one, and ends 4 ms later */
+#define DEFER_TO_MS 34u   /* by now it has started, or there is none */
 #define SERVE_SPAN_MS 60u
 #define SERVICE_CAP 8192u
 #define SERVICE_PERIOD_MS 250u
@@ -301,10 +307,23 @@ int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_
         c->env->counters->chunks_stored++;
     n->places[place].held++;
     n->fetch_new_ms = c->now_ms;
+    if (mp_job_is_armed(n, MP_JOB_SERVE))
+        mp_job_arm(n, MP_JOB_SERVE, c->now_ms);
     add_forward(c, place, position, from);
     if (place == n->fetch && is_complete(&n->places[place]))
         complete(c);
     return MP_OK;
+}
+
+bool mp_exchange_defer(struct mp_call *c, enum mp_job job)
+{
+    struct mp_node *n = c->n;
+    uint32_t since_ms = c->now_ms - n->fetch_new_ms;
+
+    if (n->fetch == MP_PLACES_MAX || since_ms < DEFER_FROM_MS || since_ms >= DEFER_TO_MS)
+        return false;
+    mp_job_arm(n, job, n->fetch_new_ms + DEFER_TO_MS);
+    return true;
 }
 
 /* --- asking --------------------------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@
 #define PUSH_SPAN_MS 56u
 #define PUSH_REST_MS 600u
 #define PUSH_GAP_TICKS 62u /* of 16 ms: an object once a second */
-#define SENDS_NEW 3u       /* what is new is sent up to three times, until it is heard from somebody else */
+#define SENDS_NEW                                                                                                      \
+    3u /* how often each member sends what is new; receipts come often and are sent like anything else                 \
+        */
 #define STALE_MS (7u * 24 * 3600 * 1000)
 
 static uint16_t ticks(const struct mp_call *c)
@@ -53,21 +55,21 @@ static void set_sends_left(struct mp_node *n, unsigned object, uint32_t sends)
     n->push_left = (n->push_left & ~(3u << 2 * object)) | sends << 2 * object;
 }
 
-/* Somebody else has it too, so it need not be sent from here now; but what is new is sent once by everybody, since who
- * is behind this node may hear nobody else. */
+/* Somebody else sent it, so it need not be sent from here now; what is new here is, since who is behind this node may
+ * hear nobody else. */
 static void settle(struct mp_call *c, unsigned object)
 {
-    if (sends_left(c->n, object) == SENDS_NEW)
+    if (sends_left(c->n, object))
         return;
-    set_sends_left(c->n, object, 0);
     c->n->push_mask = (uint16_t)(c->n->push_mask & ~(1u << object));
     c->n->push_last[object] = ticks(c);
 }
 
-/* Something new was verified: pass it on and let the mesh compare notes soon. */
-static void spread(struct mp_call *c, unsigned object)
+/* Something new was verified: pass it on, `sends` times at most 3, and let the mesh compare notes soon. */
+static void spread(struct mp_call *c, unsigned object, unsigned sends)
 {
-    set_sends_left(c->n, object, SENDS_NEW);
+    set_sends_left(c->n, object, sends);
+    c->n->push_last[object] = (uint16_t)(ticks(c) - PUSH_GAP_TICKS);
     push(c, object);
     if (mp_trickle_reset(&c->n->trickle, c->now_ms, c->env->random(c->env->ctx)))
         mp_job_arm(c->n, MP_JOB_TRICKLE, c->n->trickle.at_ms);
@@ -271,7 +273,7 @@ static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len
     n->events |= MP_EVENT_DIRECTIVE;
     see_epoch(c, d.epoch);
     prune_manifests(c);
-    spread(c, MP_PUSH_DIRECTIVE + (unsigned)slot);
+    spread(c, MP_PUSH_DIRECTIVE + (unsigned)slot, SENDS_NEW);
     return MP_OK;
 }
 
@@ -314,7 +316,7 @@ static int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
         return error;
     memcpy(n->manifests[slot], id, 8);
     n->events |= MP_EVENT_MANIFEST;
-    spread(c, MP_PUSH_MANIFEST + (unsigned)slot);
+    spread(c, MP_PUSH_MANIFEST + (unsigned)slot, SENDS_NEW);
     return MP_OK;
 }
 
@@ -376,7 +378,7 @@ static int accept_keychange(struct mp_call *c, const uint8_t *object, size_t len
     }
     n->events |= MP_EVENT_KEYSET;
     n->push_key = change.number;
-    spread(c, MP_PUSH_KEY);
+    spread(c, MP_PUSH_KEY, SENDS_NEW);
     return MP_OK;
 }
 
@@ -410,7 +412,7 @@ static int accept_receipt(struct mp_call *c, const uint8_t *object, size_t len)
     mp_neighbour_update_hop(n);
     mp_report_receipt(c, &r);
     mp_report_wake(c);
-    spread(c, MP_PUSH_RECEIPT);
+    spread(c, MP_PUSH_RECEIPT, 0);
     return MP_OK;
 }
 
@@ -640,7 +642,7 @@ static bool is_resting(const struct mp_call *c, unsigned object)
 {
     unsigned left = sends_left(c->n, object);
 
-    return left && left < SENDS_NEW && (uint16_t)(ticks(c) - c->n->push_last[object]) < PUSH_GAP_TICKS;
+    return left && (uint16_t)(ticks(c) - c->n->push_last[object]) < PUSH_GAP_TICKS;
 }
 
 static void note_sent(struct mp_call *c, unsigned object)

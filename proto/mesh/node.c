@@ -258,6 +258,8 @@ int mp_node_write(struct mp_node *n, const struct mp_env *env, mp_time now, uint
         return 0;
     for (enum mp_job job = MP_JOB_ACK; job < MP_JOB_COUNT; job++) {
         uint8_t type = 0;
+        if (job >= MP_JOB_REQUEST && is_due(&c, job) && mp_exchange_defer(&c, job))
+            continue;
         size_t len = is_due(&c, job) ? write_body(&c, job, buf + MP_HEADER_SIZE, &type) : 0;
 
         if (len) {

@@ -139,7 +139,7 @@ struct mp_node {
     uint16_t round_generation;
     uint16_t failed;
     uint16_t push_mask;
-    uint32_t push_left;                /* two bits an object: how often it is still sent, 3 = new and not sent yet */
+    uint32_t push_left;                /* two bits an object: how often it is still sent because it is new */
     uint16_t push_key;                 /* number of the next key change to push */
     uint16_t push_last[MP_PUSH_COUNT]; /* when each was last sent or heard, in 16 ms */
     uint8_t network_key[2][16];
