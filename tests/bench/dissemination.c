@@ -6,19 +6,13 @@
 
 #include "proto/mp_wire.h"
 
-#define MODEL 1
-#define RELEASE 2
-#define PLACE 1
 #define GIVE_UP_FLOORS 20 /* times the floor */
-#define SUMMARY_COUNTS (MP_HEADER_SIZE + 5)
 
 struct run {
     const struct dissemination_config *config;
     struct dissemination_result *result;
     struct world world;
-    uint8_t manifest[MP_MANIFEST_SIZE];
-    uint8_t id[8];
-    uint8_t sha256[32];
+    struct payload payload;
     uint32_t staged;   /* nodes that accepted the directive */
     uint32_t complete; /* nodes with the right payload */
     bool is_wrong;
@@ -30,24 +24,10 @@ struct run {
 /* --- what the nodes do
  * ------------------------------------------------------------------------------------------------- */
 
-static void accept_manifest(struct run *run, struct world_node *n)
-{
-    struct mp_manifest m;
-    uint8_t id[8];
-    for (unsigned i = 0; i < MP_MANIFESTS_MAX && n->place[PLACE].data == NULL; i++) {
-        if (mp_node_manifest(&n->engine, &n->env, i, &m, id) != 0 || m.model != MODEL)
-            continue;
-        if (world_place_open(n, PLACE, m.payload_size) != 0 ||
-            mp_node_place(&n->engine, &n->env, world_now(n->world), PLACE, &m, id) != 0)
-            run->is_wrong = run->is_over = true;
-    }
-}
-
 static void finish_node(struct run *run, const struct world_node *n)
 {
-    uint8_t digest[32];
-    if (!world_place_sha256(n, PLACE, digest) || memcmp(digest, run->sha256, sizeof digest) != 0) {
-        fprintf(stderr, "node %u completed with a wrong payload\n", n->index);
+    if (!payload_is_right(&run->payload, &n->member)) {
+        fprintf(stderr, "node %u completed with a wrong payload\n", n->member.index);
         run->is_wrong = run->is_over = true;
         return;
     }
@@ -60,12 +40,12 @@ static void finish_node(struct run *run, const struct world_node *n)
 static void on_raised(void *ctx, struct world_node *n, uint32_t events)
 {
     struct run *run = ctx;
-    if (n->index == 0)
+    if (n->member.index == 0)
         return;
     if (events & MP_EVENT_DIRECTIVE)
         run->staged++;
-    if (events & (MP_EVENT_DIRECTIVE | MP_EVENT_MANIFEST))
-        accept_manifest(run, n);
+    if (events & (MP_EVENT_DIRECTIVE | MP_EVENT_MANIFEST) && payload_accept(&n->member, world_now(n->world)) != 0)
+        run->is_wrong = run->is_over = true;
     if (events & MP_EVENT_COMPLETE)
         finish_node(run, n);
 }
@@ -82,14 +62,14 @@ static bool is_running(const struct run *run)
 static bool note_marks(struct run *run, const struct world_node *n)
 {
     struct dissemination_result *r = run->result;
-    uint32_t held = n->place[PLACE].held;
-    if (n->index == 0 || held == r->held[n->index])
+    uint32_t held = n->member.place[PAYLOAD_PLACE].held;
+    if (n->member.index == 0 || held == r->held[n->member.index])
         return false;
-    r->held[n->index] = held;
+    r->held[n->member.index] = held;
     run->event_gains++;
     for (unsigned q = 0; q < DISSEMINATION_MARKS; q++)
-        if (r->mark[n->index][q] == 0 && held * DISSEMINATION_MARKS >= r->positions * (q + 1))
-            r->mark[n->index][q] = world_now(n->world);
+        if (r->mark[n->member.index][q] == 0 && held * DISSEMINATION_MARKS >= r->positions * (q + 1))
+            r->mark[n->member.index][q] = world_now(n->world);
     return true;
 }
 
@@ -104,18 +84,12 @@ static void on_heard(void *ctx, struct world_node *n, const uint8_t *frame, size
     /* engines take what they hold already without complaint */
     if (is_chunk && result == 0 && !is_gain)
         result = MP_ERR_DUPLICATE;
-    run->outcome[n->index] = result;
+    run->outcome[n->member.index] = result;
     if (!is_running(run) || -result >= MP_ERROR_COUNT)
         return;
     run->result->handled[-result]++;
     if (is_chunk)
         run->result->chunk_handled[-result]++;
-}
-
-static bool names_manifest(const uint8_t *frame, size_t len)
-{
-    unsigned type = frame[0] & 15;
-    return type == MP_TYPE_MANIFEST || (type == MP_TYPE_SUMMARY && len > SUMMARY_COUNTS && frame[SUMMARY_COUNTS] >> 4);
 }
 
 static const char *const TYPE_NAME[MP_TYPE_COUNT] = {
@@ -144,7 +118,7 @@ static void trace(struct run *run, const struct sim_event_report *report, const 
         fprintf(out, "%u>%u", mp_get24(frame + MP_HEADER_SIZE + 12), mp_get32(frame + MP_HEADER_SIZE));
     else
         fprintf(out, "-");
-    fprintf(out, " %u >", run->world.node[report->device].place[PLACE].held);
+    fprintf(out, " %u >", run->world.node[report->device].member.place[PAYLOAD_PLACE].held);
     for (size_t i = 0; i < report->hearers; i++) {
         bool is_received = report->verdict[i] == SIM_RECEIVED;
         fprintf(out, " %u:%s", report->hearer[i],
@@ -161,7 +135,7 @@ static void on_sent(void *ctx, const struct sim_event_report *report)
     const uint8_t *frame = report->data + WORLD_AD_HEADER;
     size_t len = report->len - WORLD_AD_HEADER;
     unsigned type = frame[0] & 15;
-    if (!is_running(run) && names_manifest(frame, len))
+    if (!is_running(run) && payload_is_named(frame, len))
         r->started = report->start;
     if (run->config->trace != NULL)
         trace(run, report, frame);
@@ -182,53 +156,11 @@ static void on_sent(void *ctx, const struct sim_event_report *report)
 /* --- one run
  * ----------------------------------------------------------------------------------------------------------- */
 
-static int publish_directive(struct run *run)
-{
-    struct world_node *gateway = &run->world.node[0];
-    struct mp_directive d;
-    uint8_t object[MP_DIRECTIVE_MAX];
-    sign_directive_fill(&d, MP_ACTION_STAGE, WORLD_NETWORK, RELEASE, 1, run->id);
-    size_t len = sign_directive(object, &d, &run->world.fleet.release);
-    int result =
-        mp_node_publish(&gateway->engine, &gateway->env, world_now(&run->world), MP_TYPE_DIRECTIVE, object, len);
-    world_touch(gateway);
-    return result;
-}
-
-static int publish_manifest(struct run *run, const struct mp_manifest *m)
-{
-    struct world_node *gateway = &run->world.node[0];
-    mp_time now = world_now(&run->world);
-    int result =
-        mp_node_publish(&gateway->engine, &gateway->env, now, MP_TYPE_MANIFEST, run->manifest, sizeof run->manifest);
-    if (result == 0)
-        result = mp_node_place(&gateway->engine, &gateway->env, now, PLACE, m, run->id);
-    world_touch(gateway);
-    return result;
-}
-
-/* Makes the payload, signs its manifest, and gives the gateway all of it. */
-static int prepare(struct run *run, struct mp_manifest *m)
-{
-    uint32_t size = run->config->size;
-    uint8_t *payload = malloc(size);
-    if (payload == NULL)
-        return -1;
-    for (uint32_t i = 0; i < size; i++)
-        payload[i] = (uint8_t)(sim_draw(run->config->seed, SIM_DRAW_WORLD, UINT32_MAX, i / 4, 1) >> 8 * (i % 4));
-    sign_manifest_fill(m, MODEL, RELEASE);
-    sign_manifest_image(m, payload, size);
-    sign_manifest(run->manifest, m, &run->world.fleet.publisher);
-    mp_manifest_id(run->world.node[0].env.crypto, run->manifest, run->id);
-    memcpy(run->sha256, m->image_sha256, sizeof run->sha256);
-    int result = world_place_fill(&run->world.node[0], PLACE, payload, size, m->salt);
-    free(payload);
-    return result;
-}
-
 static int stage(struct run *run)
 {
-    int result = publish_directive(run);
+    struct world_node *gateway = &run->world.node[0];
+    int result = payload_publish_directive(&run->payload, &gateway->member, &run->world.fleet, world_now(&run->world));
+    world_touch(gateway);
     if (result != 0) {
         fprintf(stderr, "directive not published: %s\n", mp_strerror(result));
         return -1;
@@ -250,15 +182,15 @@ static int stage(struct run *run)
 /* What an incomplete node lacks: ranges of positions. */
 static void print_gaps(const struct world_node *n)
 {
-    const struct world_place *p = &n->place[PLACE];
+    const struct member_place *p = &n->member.place[PAYLOAD_PLACE];
     unsigned shown = 0;
     if (p->data == NULL) {
-        fprintf(stderr, "node %u never heard of the manifest\n", n->index);
+        fprintf(stderr, "node %u never heard of the manifest\n", n->member.index);
         return;
     }
     if (p->held == p->tree.positions)
         return;
-    fprintf(stderr, "node %u lacks %u of %u:", n->index, p->tree.positions - p->held, p->tree.positions);
+    fprintf(stderr, "node %u lacks %u of %u:", n->member.index, p->tree.positions - p->held, p->tree.positions);
     for (uint32_t i = 0; i < p->tree.positions && shown < GAPS_SHOWN; i++) {
         uint32_t first = i;
         while (i < p->tree.positions && !(p->bitmap[i / 8] >> i % 8 & 1))
@@ -273,14 +205,17 @@ static void print_gaps(const struct world_node *n)
 
 static int disseminate(struct run *run)
 {
-    struct mp_manifest m;
+    const struct dissemination_config *config = run->config;
     struct dissemination_result *r = run->result;
-    if (prepare(run, &m) != 0 || stage(run) != 0)
+    struct world_node *gateway = &run->world.node[0];
+    if (payload_make(&run->payload, &gateway->member, &run->world.fleet, config->seed, config->size) != 0 ||
+        stage(run) != 0)
         return -1;
-    r->positions = run->world.node[0].place[PLACE].tree.positions;
-    r->depth = world_depth(run->config->columns, run->config->rows);
-    r->floor_s = (r->positions + r->depth) * 0.025 / (1 - run->config->loss_ppm / 1e6);
-    int result = publish_manifest(run, &m);
+    r->positions = gateway->member.place[PAYLOAD_PLACE].tree.positions;
+    r->depth = payload_depth(config->columns, config->rows);
+    r->floor_s = payload_floor_s(r->positions, r->depth, config->loss_ppm);
+    int result = payload_publish_manifest(&run->payload, &gateway->member, world_now(&run->world));
+    world_touch(gateway);
     if (result != 0) {
         fprintf(stderr, "manifest not published: %s\n", mp_strerror(result));
         return -1;

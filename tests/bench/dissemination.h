@@ -2,16 +2,14 @@
  * How long a payload takes to reach every node of a mesh, against the floor.
  *
  * A gateway in the corner (or at the end of a line) holds a random payload; every node has accepted the stage directive
- * that names its manifest. The clock runs from the start of the first frame that names the manifest to the moment the
- * last node's payload has the right SHA-256. The floor is what one controller would need to send everything once, and
- * the pipeline to fill: (k + D) * 25 ms / (1 - loss), k = positions of the payload's tree, D = hops to the farthest
- * node.
+ * that names its manifest. Clock and floor are those of payload.h, in virtual time.
  */
 #ifndef BENCH_DISSEMINATION_H
 #define BENCH_DISSEMINATION_H
 
 #include <stdio.h>
 
+#include "payload.h"
 #include "world.h"
 
 #define DISSEMINATION_NODES_MAX 256

@@ -10,17 +10,14 @@
  *   --verbose             breakdown of every run
  *   --trace FILE          one line a frame: time_us node type position held > receiver:what ...
  *
- * Exits 1 when a run fails or does not complete. By hand:
- *   gcc -O2 -std=c11 -I. -D_GNU_SOURCE tests/bench/dissemination*.c tests/bench/world.c tests/lib/sign.c
- * proto/mp_strerror.c proto/object/[a-z]*.c proto/mesh/[a-z]*.c sim/radio/[a-z]*.c sim/world/medium*.c
- * node-fw/port/crypto/crypto_sodium.c -lsodium -lm
+ * Exits 1 when a run fails or does not complete.
  */
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "dissemination.h"
+#include "rig.h"
 
 #define SEEDS_MAX 1000
 
@@ -123,29 +120,10 @@ static int parse_options(struct options *o, int argc, char **argv)
     return 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-static double median(double *value, uint32_t n)
-{
-    qsort(value, n, sizeof *value, compare);
-    return n % 2 != 0 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
-}
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Runs every seed of one world: median ratio, or below 0 when a run failed. Appends the member to json unless NULL. */
 static double run_world(struct options *o, const char *name, FILE *json)
 {
-    double ratio[SEEDS_MAX], sorted[SEEDS_MAX], virtual_s = 0, began = seconds_now();
+    double ratio[SEEDS_MAX], sorted[SEEDS_MAX], virtual_s = 0, began = rig_clock();
     struct dissemination_result *result = malloc(sizeof *result);
     bool is_good = result != NULL;
     printf("%s:", name);
@@ -171,7 +149,7 @@ static double run_world(struct options *o, const char *name, FILE *json)
     if (!is_good)
         return -1;
     memcpy(sorted, ratio, sizeof *ratio * o->seed_count);
-    double middle = median(sorted, o->seed_count), took = seconds_now() - began;
+    double middle = rig_median(sorted, o->seed_count), took = rig_clock() - began;
     printf("\n%s: median ratio %.3f of %u seeds, lowest %.3f, highest %.3f (%.1f s, %.0f times real time)\n", name,
            middle, o->seed_count, sorted[0], sorted[o->seed_count - 1], took, virtual_s / took);
     if (json != NULL) {
