@@ -206,7 +206,8 @@ static bool all_held(const struct nf_slot *s, uint32_t first, uint32_t end)
     return first >= end;
 }
 
-/* One past the last position that tells what the relocation list is: leaf 0 at least, which tells that there is none. */
+/* One past the last position that tells what the relocation list is: leaf 0 at least, which tells that there is none.
+ */
 static uint32_t list_end(const struct nf_slot *s)
 {
     uint32_t leaves = (s->image.reloc.list_size + MP_CHUNK_SIZE - 1) / MP_CHUNK_SIZE;

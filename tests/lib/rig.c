@@ -74,7 +74,7 @@ static int chunk_keep(void *ctx, uint32_t position, const uint8_t *data, size_t 
 static void payload_make(struct rig_image *image, const struct rig_part *part, uint32_t release)
 {
     uint8_t a[RIG_PAYLOAD_MAX], b[RIG_PAYLOAD_MAX];
-    uint32_t size = 5900 + 7 * release, x = 0x9E3779B9u * release + 1;
+    uint32_t size = 11900 + 7 * release, x = 0x9E3779B9u * release + 1;
     size_t bad;
 
     size -= size % 4;
@@ -149,14 +149,12 @@ static const struct nf_hooks hooks = {.battery_percent = battery, .phase = NULL}
 static void layout_make(struct rig *r, const struct rig_part *part)
 {
     uint32_t page = part->page_size, object_pages = page >= 2048 ? 4 : 8;
-    uint32_t slot_pages = RIG_PAYLOAD_MAX / page; /* about 6 KB of leaves, the tree, the seal */
+    uint32_t slot_pages = RIG_PAYLOAD_MAX / page + 2; /* leaves, tree, seal */
 
     r->layout.boot_record = 0;
     r->layout.settings = 2 * page;
     r->layout.objects = 3 * page;
     r->layout.objects_size = object_pages * page;
-    if (page >= 2048)
-        slot_pages++;
     r->layout.slot_size = slot_pages * page;
     r->layout.slot[0] = r->layout.objects + r->layout.objects_size;
     r->layout.slot[1] = r->layout.slot[0] + r->layout.slot_size;

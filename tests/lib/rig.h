@@ -13,7 +13,7 @@
 #include "node-fw/store/store.h"
 #include "sign.h"
 
-enum { RIG_IMAGES = 5, RIG_CHUNKS_MAX = 64, RIG_PAYLOAD_MAX = 8192, RIG_MEMORY = 256 };
+enum { RIG_IMAGES = 5, RIG_CHUNKS_MAX = 80, RIG_PAYLOAD_MAX = 64 * MP_CHUNK_SIZE, RIG_MEMORY = 256 };
 enum { RIG_NODE = 77, RIG_GATEWAY = 5, RIG_NETWORK = 9, RIG_MODEL = 3, RIG_LABELS = 2 };
 
 /* A signed image and all its chunks. Index = release sequence; 0 is unused. */

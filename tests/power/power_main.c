@@ -19,7 +19,7 @@
 
 #include "tests/lib/rig.h"
 
-enum stage { STAGE_STAGE, STAGE_OPEN, STAGE_REVERT, STAGE_BAD, STAGE_DONE };
+enum stage { STAGE_STAGE, STAGE_OPEN, STAGE_REVERT, STAGE_BAD, STAGE_NEXT, STAGE_BACK, STAGE_DONE };
 enum { OPS_MAX = 2000, SNAPSHOTS_MAX = 2000, STEPS_MAX = 4000, NO_OP = -1 };
 enum { FULL_RUN_EVERY = 16 }; /* second cuts: one of so many is followed to the end of the life */
 
@@ -92,6 +92,15 @@ static void publish(struct world *w)
         rig_direct(r, MP_ACTION_OPEN, 3, 1, 0);
         rig_manifest(r, 3);
         break;
+    case STAGE_NEXT:
+        rig_direct(r, MP_ACTION_OPEN, 4, 1, 0);
+        rig_manifest(r, 4);
+        break;
+    case STAGE_BACK:
+        rig_direct(r, MP_ACTION_REVERT, 4, 2, 2);
+        rig_manifest(r, 4);
+        rig_manifest(r, 2);
+        break;
     case STAGE_DONE:
         break;
     }
@@ -112,6 +121,10 @@ static void operate(struct world *w)
         w->stage = STAGE_BAD;
     else if (w->stage == STAGE_BAD && is_settled && w->rig.running == 1 && n->reported_phase == MP_PHASE_ROLLED_BACK &&
              n->reported_target == 3 && n->failed_release == 3)
+        w->stage = STAGE_NEXT;
+    else if (w->stage == STAGE_NEXT && is_settled && w->rig.running == 4)
+        w->stage = STAGE_BACK;
+    else if (w->stage == STAGE_BACK && is_settled && w->rig.running == 2)
         w->stage = STAGE_DONE;
     if (w->stage != before)
         publish(w);
@@ -213,7 +226,8 @@ static void check_end(struct world *w)
 
     if (w->rig.counters.chunks_stored > allowance)
         fail("more than a page fetched again for a cut", w->rig.counters.chunks_stored);
-    if (w->stage == STAGE_DONE && (w->rig.running != 1 || w->rig.trial_boots[2] < 1 || w->rig.trial_boots[3] < 1))
+    if (w->stage == STAGE_DONE &&
+        (w->rig.running != 2 || w->rig.trial_boots[1] < 1 || w->rig.trial_boots[3] < 1 || w->rig.trial_boots[4] < 1))
         fail("ends in the wrong image", w->rig.running);
 }
 
@@ -337,6 +351,16 @@ static uint64_t first_cut(const struct rig_part *part, const struct world *befor
     return count;
 }
 
+/* A boot record that has been through a lot: its page is full in the middle of the first update. */
+static void age(struct rig *r, const struct rig_part *part)
+{
+    struct boot_record record = {.state = BOOT_CONFIRMED, .release = 1};
+
+    for (uint32_t i = 0; i + 2 < part->page_size / BOOT_RECORD_SIZE; i++)
+        if (boot_append(&r->sim.flash, &r->layout, &record) != MP_OK)
+            fail("aging", (long)i);
+}
+
 /* The life without cuts: snapshots and operations. */
 static int record_life(const struct rig_part *part, uint64_t *first, uint64_t *end)
 {
@@ -349,6 +373,7 @@ static int record_life(const struct rig_part *part, uint64_t *first, uint64_t *e
     rig_init(&world.rig, part);
     world.cause = BOOT_CAUSE_POWER;
     world.allowed = 1u << 1;
+    age(&world.rig, part);
     *first = world.rig.sim.ops;
     while (world.stage != STAGE_DONE) {
         uint64_t from = world.rig.sim.ops;
@@ -365,6 +390,10 @@ static int record_life(const struct rig_part *part, uint64_t *first, uint64_t *e
     *end = world.rig.sim.ops;
     chunks_without_cut = world.rig.counters.chunks_stored;
     check_end(&world);
+    if (world.rig.store.objects.sequence < 2)
+        fail("the object log was not compacted", world.rig.store.objects.sequence);
+    if (world.rig.choice.record.sequence <= part->page_size / BOOT_RECORD_SIZE + 2)
+        fail("the boot record did not change pages", world.rig.choice.record.sequence);
     return count;
 }
 
