@@ -20,11 +20,14 @@ static const char image_help[] =
     "  meshctl image pack A.bin [B.bin --base-a ADDR --base-b ADDR] --product N\n"
     "                     --model N --version X.Y.Z -o FILE.mfi [--hw-revisions LIST]\n"
     "  meshctl image info FILE\n"
+    "  meshctl image extract FILE.mfr --manifest FILE --payload FILE [--index N]\n"
     "\n"
     "pack takes one position-independent build, or two links of one build at the bases of\n"
     "slot A and slot B; they may differ in aligned words by the distance of the bases and\n"
     "in nothing else. The result runs from either slot.\n"
     "info reads an image file (.mfi) or a release bundle (.mfr) and checks its digests.\n"
+    "extract writes one signed manifest of a bundle and its payload (default index 0), as\n"
+    "the tool that prepares a new node's flash wants them (POSIX: node-boot provision).\n"
     "\n"
     "Options:\n"
     "  --hw-revisions LIST      revisions that can run it, e.g. 0-3,7 (default 0-31)\n"
@@ -100,6 +103,17 @@ struct pack {
     uint64_t base_a, base_b, product, model;
 };
 
+/* {"file", name: value, "bytes"} for --json. */
+static void print_made(const char *file, const char *name, const char *value, uint64_t bytes)
+{
+    cJSON *j = cJSON_CreateObject();
+    cJSON_AddStringToObject(j, "file", file);
+    cJSON_AddStringToObject(j, name, value);
+    cJSON_AddNumberToObject(j, "bytes", (double)bytes);
+    md_ctl_print_json(j);
+    cJSON_Delete(j);
+}
+
 static int write_image(struct md_ctl *c, const struct pack *p, struct md_image *image)
 {
     char error[300], size[MD_HUMAN_MAX];
@@ -112,7 +126,9 @@ static int write_image(struct md_ctl *c, const struct pack *p, struct md_image *
     else if (md_file_write(p->output, out, (size_t)n, 0644, error, sizeof error) != MP_OK)
         status = md_ctl_fail(c, MD_EXIT_FAILED, "%s", error);
     free(out);
-    if (status == MD_EXIT_OK && !c->json)
+    if (status == MD_EXIT_OK && c->json)
+        print_made(p->output, "version", p->version, image->payload_size);
+    else if (status == MD_EXIT_OK)
         printf("%s: product %u, model %u, version %s, payload %s\n", p->output, image->product, image->model,
                p->version, md_human_bytes(image->payload_size, size));
     return status;
@@ -277,9 +293,42 @@ static int info(struct md_ctl *c, int argc, char **argv)
     return MD_EXIT_OK;
 }
 
+/* --- extract ------------------------------------------------------------------------------------------------------ */
+
+static int extract(struct md_ctl *c, int argc, char **argv)
+{
+    const char *args[1], *manifest = NULL, *payload = NULL;
+    char error[300];
+    uint64_t index = 0;
+    uint8_t *data = NULL;
+    size_t len = 0;
+    struct md_bundle b;
+    const struct md_option options[] = {{"manifest", MD_OPTION_STRING, &manifest, 0, 0},
+                                        {"payload", MD_OPTION_STRING, &payload, 0, 0},
+                                        {"index", MD_OPTION_NUMBER, &index, 0, MD_BUNDLE_MANIFESTS_MAX - 1}};
+    int count = md_ctl_options(argc, argv, MD_OPTIONS(options), args, 1, 1, image_help);
+    if (count < 0)
+        return MD_OPTIONS_EXIT(count);
+    if (manifest == NULL || payload == NULL)
+        return md_ctl_fail(c, MD_EXIT_USAGE, "--manifest and --payload are needed");
+    if (md_file_read(args[0], MD_BUNDLE_MAX, &data, &len, error, sizeof error) != MP_OK)
+        return md_ctl_fail(c, MD_EXIT_FAILED, "%s", error);
+    int status = MD_EXIT_OK;
+    if (md_bundle_get(crypto_sodium(), &b, data, len, error, sizeof error) != MP_OK)
+        status = md_ctl_fail(c, MD_EXIT_REFUSED, "%s: %s", args[0], error);
+    else if (index >= b.count)
+        status = md_ctl_fail(c, MD_EXIT_NOT_FOUND, "%s: holds %u manifests", args[0], b.count);
+    else if (md_file_write(manifest, b.raw[index], MP_MANIFEST_SIZE, 0644, error, sizeof error) != MP_OK ||
+             md_file_write(payload, b.payload[index], b.manifest[index].payload_size, 0644, error, sizeof error) !=
+                 MP_OK)
+        status = md_ctl_fail(c, MD_EXIT_FAILED, "%s", error);
+    free(data);
+    return status;
+}
+
 int md_cmd_image(struct md_ctl *c, int argc, char **argv)
 {
-    static const struct md_subcommand subs[] = {{"pack", pack}, {"info", info}, {NULL, NULL}};
+    static const struct md_subcommand subs[] = {{"pack", pack}, {"info", info}, {"extract", extract}, {NULL, NULL}};
     return md_ctl_group(c, argc, argv, subs, image_help);
 }
 
@@ -331,7 +380,9 @@ static int write_bundle(struct md_ctl *c, struct sign *s)
     else if (md_file_write(s->output, out, (size_t)n, 0644, error, sizeof error) != MP_OK)
         status = md_ctl_fail(c, MD_EXIT_FAILED, "%s", error);
     free(out);
-    if (status == MD_EXIT_OK && !c->json)
+    if (status == MD_EXIT_OK && c->json)
+        print_made(s->output, "kind", "bundle", (uint64_t)n);
+    else if (status == MD_EXIT_OK)
         printf("%s: release %u, %u image%s, %s\n", s->output, s->options.release, s->count, s->count == 1 ? "" : "s",
                md_human_bytes((uint64_t)n, human));
     return status;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <errno.h>
+#include <limits.h>
 
 #include "../daemon/config.h"
 #include "ctl.h"
@@ -53,8 +54,12 @@ struct create {
 static int write_config(struct md_ctl *c, const struct create *n)
 {
     struct md_config config;
-    char path[400], error[300], text[2048], value[400];
-    const char *at = n->prefix != NULL ? n->prefix : n->dir;
+    char path[400], error[300], text[2048], value[PATH_MAX + 40], here[PATH_MAX];
+    const char *at = n->prefix;
+    if (at == NULL)
+        at = realpath(n->dir, here); /* the daemon may start in another folder */
+    if (at == NULL)
+        return md_ctl_fail(c, MD_EXIT_FAILED, "%s: %s", n->dir, strerror(errno));
     const struct {
         const char *name;
         const char *value;
