@@ -14,7 +14,7 @@ struct app_view {
     const struct nf_flash *flash;
     const struct nf_layout *layout;
     const struct mp_crypto *crypto;
-    bool radio_runs; /* the controller answered and is set up */
+    bool radio_runs; /* the controller is set up and was told what runs */
 };
 
 enum app_verdict {

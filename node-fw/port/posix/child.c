@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -96,12 +97,14 @@ static void keep_across_exec(int fd)
 static void become_image(const struct port_child *c, int kick, pid_t parent)
 {
     sigset_t none;
+    const struct rlimit no_core = {0, 0};
     static char name[] = "node";
     char *const argv[] = {name, NULL};
 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(126);
-    setpgid(0, 0); /* a terminal's signals are for the bootloader, which decides */
+    setrlimit(RLIMIT_CORE, &no_core); /* a device that crashes leaves nothing but its flash */
+    setpgid(0, 0);                    /* a terminal's signals are for the bootloader, which decides */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     const int null = open("/dev/null", O_RDWR);

@@ -164,7 +164,7 @@ static struct app_view look(const struct node *n, mp_time now)
                              .flash = &n->flash.flash,
                              .layout = &n->layout,
                              .crypto = n->env.mp.crypto,
-                             .radio_runs = n->link.fd >= 0 && mp_hci_phase(&n->hci) == MP_HCI_RUN};
+                             .radio_runs = n->link.fd >= 0 && n->announced && mp_hci_phase(&n->hci) == MP_HCI_RUN};
 }
 
 /* 0, or the exit status. */
@@ -312,8 +312,8 @@ static bool turn(struct node *n, enum boot_cause *cause)
     if (n->link.fd >= 0)
         mp_hci_expire(&n->hci, now);
     nf_expire(&n->nf, &n->env, now);
-    run_app(n, now);
     announce(n, now);
+    run_app(n, now);
     send(n, now);
     if (nf_wants_reset(&n->nf, cause))
         return true;
