@@ -170,12 +170,15 @@ static int open_world(struct sim_live *l)
     l->host = calloc(count, sizeof *l->host);
     l->dirty = calloc(count, sizeof *l->dirty);
     l->is_cut = calloc(count * count, sizeof *l->is_cut);
-    if (!l->medium || !l->host || !l->dirty || !l->is_cut) {
+    l->loss = calloc(count * count, sizeof *l->loss);
+    if (!l->medium || !l->host || !l->dirty || !l->is_cut || !l->loss) {
         fprintf(stderr, "meshsim: out of memory\n");
         return -1;
     }
     for (size_t i = 0; i < count; i++)
         l->host[i].fd = -1;
+    for (size_t i = 0; i < count * count; i++)
+        l->loss[i] = sim_medium_path_loss(l->medium, (uint32_t)(i / count), (uint32_t)(i % count));
     return 0;
 }
 
@@ -235,6 +238,7 @@ static int close_all(struct sim_live *l, bool was_running)
     free(l->host);
     free(l->dirty);
     free(l->is_cut);
+    free(l->loss);
     sim_scenario_free(&l->scenario);
     return result;
 }

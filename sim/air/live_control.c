@@ -44,25 +44,11 @@ static void answer(struct live_client *c, const char *text)
 /* --- commands
  * ---------------------------------------------------------------------------------------------------------- */
 
-/* Path loss of a pair as the scenario has it. */
-static int32_t scenario_loss(const struct sim_scenario *s, uint32_t a, uint32_t b)
-{
-    for (uint32_t i = 0; i < s->link_count; i++)
-        if ((s->link[i].a == a && s->link[i].b == b) || (s->link[i].a == b && s->link[i].b == a))
-            return s->link[i].loss_mdb;
-    if (s->reach == SIM_REACH_NEIGHBOURS) {
-        int64_t dx = (int64_t)(a % s->columns) - b % s->columns, dy = (int64_t)(a / s->columns) - b / s->columns;
-        return llabs(dx) <= 1 && llabs(dy) <= 1 ? s->link_loss_mdb : SIM_LOSS_NONE;
-    }
-    return sim_path_loss_mdb(&s->radio, &s->node[a].position, &s->node[b].position) +
-           sim_shadowing_mdb(&s->radio, s->seed, a, b);
-}
-
 static void couple(struct sim_live *l, uint32_t a, uint32_t b)
 {
     size_t count = l->scenario.count;
     bool cut = l->is_cut[a * count + a] || l->is_cut[b * count + b] || l->is_cut[a * count + b];
-    sim_medium_link(l->medium, a, b, cut ? SIM_LOSS_NONE : scenario_loss(&l->scenario, a, b));
+    sim_medium_link(l->medium, a, b, cut ? SIM_LOSS_NONE : l->loss[a * count + b]);
 }
 
 /* cut or heal NAME [NAME] */

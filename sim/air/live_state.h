@@ -45,7 +45,8 @@ struct sim_live {
     struct live_host *host; /* [scenario.count] */
     uint32_t *dirty;        /* hosts with output to be written */
     uint32_t dirty_count;
-    bool *is_cut; /* [count * count]; the diagonal: the device as a whole */
+    bool *is_cut;  /* [count * count]; the diagonal: the device as a whole */
+    int32_t *loss; /* [count * count], path losses without cuts */
     struct sockaddr_un control_address;
     struct evconnlistener *control;
     struct live_client *clients;

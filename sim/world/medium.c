@@ -222,6 +222,11 @@ int sim_medium_link(struct sim_medium *m, uint32_t a, uint32_t b, int32_t loss_m
     return 0;
 }
 
+int32_t sim_medium_path_loss(const struct sim_medium *m, uint32_t a, uint32_t b)
+{
+    return a < m->count && b < m->count && a != b ? path_loss(m, a, b) : SIM_LOSS_NONE;
+}
+
 void sim_medium_place(struct sim_medium *m, const struct sim_position *position)
 {
     const struct sim_radio *radio = &m->config.radio;

@@ -100,6 +100,8 @@ void sim_medium_close(struct sim_medium *m);
 /* Path loss of a pair, both ways; SIM_LOSS_NONE cuts it. May change at any time; events on air keep what they began
  * with only as far as their list of hearers goes. 0, or -1: a device out of range or a == b. */
 int sim_medium_link(struct sim_medium *m, uint32_t a, uint32_t b, int32_t loss_mdb);
+/* Path loss of a pair as it is now, mdB; SIM_LOSS_NONE: does not couple, out of range, or a == b. */
+int32_t sim_medium_path_loss(const struct sim_medium *m, uint32_t a, uint32_t b);
 /* Path losses of all pairs from positions [count], by the radio's model with shadowing. */
 void sim_medium_place(struct sim_medium *m, const struct sim_position *position);
 /* Frame loss from now on. */
@@ -124,7 +126,7 @@ struct sim_set_params {
     int32_t tx_mdbm;       /* SIM_TX_DEFAULT: the radio's */
     uint8_t channel_map;   /* bits 0 to 2: 37, 38, 39; 0 is taken as all */
     uint8_t sid;           /* 0 to 15 */
-    uint8_t primary_phy;   /* SIM_PHY_1M: the one that scanners listen to */
+    uint8_t primary_phy;   /* SIM_PHY_1M only: scanners listen to no other */
     uint8_t secondary_phy; /* enum sim_phy */
 };
 #define SIM_TX_DEFAULT INT32_MIN

@@ -296,6 +296,8 @@ static void deafness_ends_with_an_event_of_ones_own(void **state)
     sim_medium_link(m, 2, 1, NEAR);
     /* 0's coded AUX lasts 16 ms; 1 gives it up for an event of its own, then hears 2 */
     assert_int_equal(sim_medium_set_params(m, 0, 0, &coded), 0);
+    coded.primary_phy = SIM_PHY_CODED; /* nobody could hear it */
+    assert_int_equal(sim_medium_set_params(m, 0, 1, &coded), -1);
     submit(m, 0, 0, longest, sizeof longest);
     submit(m, 2000, 1, longest, 10);
     submit(m, 6000, 2, longest, 10);
@@ -385,6 +387,12 @@ static void weak_links_do_not_reach(void **state)
     assert_int_equal(sim_medium_link(m, 0, 0, 1000), -1);
     assert_int_equal(sim_medium_link(m, 0, 2, 1000), -1);
     assert_int_equal(sim_medium_link(m, 0, 1, -1), -1);
+    assert_int_equal(sim_medium_link(m, 0, 1, 71234), 0);
+    assert_int_equal(sim_medium_path_loss(m, 0, 1), 71234);
+    assert_int_equal(sim_medium_path_loss(m, 1, 0), 71234);
+    assert_int_equal(sim_medium_path_loss(m, 0, 0), SIM_LOSS_NONE);
+    assert_int_equal(sim_medium_path_loss(m, 0, 2), SIM_LOSS_NONE);
+    assert_int_equal(sim_medium_path_loss(m, 2, 0), SIM_LOSS_NONE);
     sim_medium_close(m);
 }
 
