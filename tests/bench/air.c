@@ -155,8 +155,13 @@ static void turn(struct host *h)
     if (port_link_expire(&h->link, now))
         mp_hci_restart(&h->hci, now);
     h->due = port_link_next_expiry(&h->link);
-    if (h->link.fd < 0)
+    if (h->link.fd < 0) {
+        if (process_is_gone(h->run->pid)) {
+            h->run->pid = 0;
+            h->run->problem = "the air ended";
+        }
         return;
+    }
     mp_hci_expire(&h->hci, now);
     if (mp_node_next_expiry(&h->member.engine) <= now)
         mp_node_expire(&h->member.engine, &h->member.env, now);
