@@ -54,6 +54,12 @@ uint16_t md_registry_network(const struct md_registry *g)
     return g->network;
 }
 
+/* A rollback would take back what is on disk and not what is in RAM. */
+static int check_alone(struct md_registry *g)
+{
+    return md_store_in_transaction(g->store) ? store_refuse(g->store, MP_ERR_STATE, "not within a transaction") : MP_OK;
+}
+
 /* --- allocation
  * ------------------------------------------------------------------------------------------------------- */
 
@@ -224,9 +230,9 @@ int md_registry_provision(struct md_registry *g, int64_t now_ms, const struct md
                           uint8_t settings[MP_SETTINGS_SIZE])
 {
     struct member m;
-    int result = make_member(g, now_ms, in, &m);
-    if (result < 0 || (result = fill_settings(g, &m, settings)) < 0 || (result = registry_grow(g)) < 0 ||
-        (result = insert_member(g, &m)) < 0) {
+    int result = check_alone(g);
+    if (result < 0 || (result = make_member(g, now_ms, in, &m)) < 0 || (result = fill_settings(g, &m, settings)) < 0 ||
+        (result = registry_grow(g)) < 0 || (result = insert_member(g, &m)) < 0) {
         sodium_memzero(settings, MP_SETTINGS_SIZE);
         return result;
     }
@@ -258,8 +264,8 @@ static struct member *member_of(struct md_registry *g, uint32_t node)
 int md_registry_retire(struct md_registry *g, uint32_t node, bool retired)
 {
     struct member *m = member_of(g, node);
-    if (!m)
-        return MP_ERR_ABSENT;
+    if (!m || check_alone(g) < 0)
+        return m ? MP_ERR_STATE : MP_ERR_ABSENT;
     if (m->node.retired == retired)
         return store_refuse(g->store, MP_ERR_STATE, "node %u is %s already", (unsigned)node,
                             retired ? "retired" : "in service");
@@ -277,8 +283,8 @@ int md_registry_retire(struct md_registry *g, uint32_t node, bool retired)
 int md_registry_rename(struct md_registry *g, uint32_t node, const char *name)
 {
     struct member *m = member_of(g, node);
-    if (!m)
-        return MP_ERR_ABSENT;
+    if (!m || check_alone(g) < 0)
+        return m ? MP_ERR_STATE : MP_ERR_ABSENT;
     if (!registry_name_is_good(name, MD_NODE_NAME_MAX))
         return store_refuse(g->store, MP_ERR_FORMAT, "a name is 1 to %d letters, digits, '-', '_' or '.'",
                             MD_NODE_NAME_MAX - 1);
@@ -299,8 +305,8 @@ int md_registry_rename(struct md_registry *g, uint32_t node, const char *name)
 int md_registry_set_labels(struct md_registry *g, uint32_t node, uint16_t labels)
 {
     struct member *m = member_of(g, node);
-    if (!m)
-        return MP_ERR_ABSENT;
+    if (!m || check_alone(g) < 0)
+        return m ? MP_ERR_STATE : MP_ERR_ABSENT;
     sqlite3_stmt *q = store_statement(g->store, "UPDATE nodes SET labels = ?2 WHERE node = ?1");
     if (q) {
         sqlite3_bind_int64(q, 1, node);
@@ -369,6 +375,8 @@ int md_registry_name_label(struct md_registry *g, unsigned bit, const char *name
     for (unsigned i = 0; *name && i < MD_LABELS; i++)
         if (i != bit && strcmp(g->label[i], name) == 0)
             return store_refuse(g->store, MP_ERR_DUPLICATE, "label %u is called \"%s\" already", i, name);
+    if (check_alone(g) < 0)
+        return MP_ERR_STATE;
     sqlite3_stmt *q = *name ? store_statement(g->store, "INSERT OR REPLACE INTO labels(bit, name) VALUES(?1, ?2)")
                             : store_statement(g->store, "DELETE FROM labels WHERE bit = ?1");
     if (q) {

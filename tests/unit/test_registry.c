@@ -170,6 +170,22 @@ static void test_provision_refusals(void **state)
         assert_int_equal(record[i], 0);
 }
 
+static void test_changes_stand_alone(void **state)
+{
+    struct rig *g = *state;
+    struct mp_settings a = provision(g, "hall");
+    struct md_provision in = {.model = 8};
+    struct md_node node;
+    uint8_t record[MP_SETTINGS_SIZE];
+    assert_int_equal(md_store_begin(g->store), 0);
+    assert_int_equal(md_registry_provision(g->registry, 0, &in, &node, record), MP_ERR_STATE);
+    assert_int_equal(md_registry_retire(g->registry, a.node, true), MP_ERR_STATE);
+    assert_int_equal(md_registry_rename(g->registry, a.node, "x"), MP_ERR_STATE);
+    assert_int_equal(md_registry_set_labels(g->registry, a.node, 1), MP_ERR_STATE);
+    assert_int_equal(md_registry_name_label(g->registry, 1, "x"), MP_ERR_STATE);
+    md_store_rollback(g->store);
+}
+
 static void test_network_is_fixed(void **state)
 {
     struct rig *g = *state;
@@ -437,10 +453,8 @@ static void test_receipt_windows(void **state)
 {
     struct rig *g = *state;
     struct mp_settings s[260];
-    assert_int_equal(md_store_begin(g->store), 0);
     for (unsigned i = 0; i < 260; i++)
         s[i] = provision(g, "");
-    assert_int_equal(md_store_commit(g->store), 0);
     for (unsigned i = 245; i < 260; i++)
         give(g, &s[i], 5, MP_PHASE_IDLE);
     struct mp_receipt r = receipt(g, 0);
@@ -498,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REGISTRY_TEST(test_provision),
         REGISTRY_TEST(test_provision_refusals),
+        REGISTRY_TEST(test_changes_stand_alone),
         REGISTRY_TEST(test_network_is_fixed),
         REGISTRY_TEST(test_gateway_identity_stays),
         REGISTRY_TEST(test_gateway_after_nodes),
