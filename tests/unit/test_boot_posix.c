@@ -92,7 +92,8 @@ static int be_image(void)
     char line[2] = {(char)('0' + slot), ' '};
     if (write(STDOUT_FILENO, line, 2) != 2)
         return 99;
-    return play(getenv(slot == 0 ? "ROLE_0" : "ROLE_1"));
+    const char *role = getenv(slot == 0 ? "ROLE_0" : "ROLE_1");
+    return role != NULL ? play(role) : 98;
 }
 
 /* --- the factory ---------------------------------------------------------------------------------------------------
