@@ -199,13 +199,6 @@ static void scan_range(struct nf_slot *s, uint32_t first, uint32_t end)
             hold(s, position);
 }
 
-static bool all_held(const struct nf_slot *s, uint32_t first, uint32_t end)
-{
-    while (first < end && bit_get(s->held, first))
-        first++;
-    return first >= end;
-}
-
 /* One past the last position that tells what the relocation list is: leaf 0 at least, which tells that there is none.
  */
 static uint32_t list_end(const struct nf_slot *s)
@@ -215,27 +208,50 @@ static uint32_t list_end(const struct nf_slot *s)
     return s->image.tree.first[0] + (leaves > 0 ? leaves : 1);
 }
 
+/* The list as it lies in flash is believed if all chunks that hold it verify; they count as held then. */
+static void list_find(struct nf_slot *s)
+{
+    const struct mp_reloc_header before = s->image.reloc;
+    uint32_t first = s->image.tree.first[0];
+    bool is_whole = boot_image_list(&s->image) == MP_OK;
+
+    for (uint32_t position = first; is_whole && position < list_end(s); position++)
+        is_whole = bit_get(s->held, position) || chunk_matches(s, position);
+    s->image.list_known = is_whole;
+    if (!is_whole)
+        s->image.reloc = before;
+    for (uint32_t position = first; is_whole && s->image.relocates && position < list_end(s); position++)
+        hold(s, position);
+}
+
 void nf_slot_scan(struct nf_slot *s)
 {
     const struct mp_tree *t = &s->image.tree;
-    uint32_t leaves = t->first[0];
 
     forget_all(s);
-    scan_range(s, 0, leaves);
-    /* The list in flash is believed for now; if its own chunks do not verify, only leaves that need no list can. */
-    if (boot_image_list(&s->image) == MP_OK && s->image.relocates) {
-        scan_range(s, leaves, list_end(s));
-        if (!all_held(s, leaves, list_end(s))) {
-            s->image.list_known = false;
-            for (uint32_t position = leaves; position < list_end(s); position++)
-                if (bit_get(s->held, position)) {
-                    bit_clear(s->held, position);
-                    s->count--;
-                }
-        }
-    }
-    scan_range(s, leaves, t->positions);
+    scan_range(s, 0, t->first[0]);
+    s->image.list_known = !s->image.relocates;
+    if (s->image.relocates)
+        list_find(s);
+    /* Without the list only leaves that need none verify: those that hold the list itself. */
+    scan_range(s, t->first[0], t->positions);
     s->changed = true;
+}
+
+/* The list became known: leaves that were there already can be verified now. */
+static void scan_known_list(struct nf_slot *s)
+{
+    uint8_t head[COMPARE];
+
+    for (uint32_t position = s->image.tree.first[0]; position < s->image.tree.positions; position++) {
+        if (bit_get(s->held, position) ||
+            (raw_read(s, boot_image_chunk_address(&s->image, position), head, sizeof head) &&
+             is_blank(head, sizeof head)) ||
+            !chunk_matches(s, position))
+            continue;
+        hold(s, position);
+        s->changed = true;
+    }
 }
 
 /* After an interior chunk came: chunks below it that were there already are held again without being fetched. */
@@ -450,6 +466,7 @@ static int relocate(struct nf_slot *s, uint32_t position, uint8_t *data, uint32_
 long nf_slot_put(struct nf_slot *s, uint32_t position, const uint8_t *data, size_t len)
 {
     uint8_t buf[MP_CHUNK_SIZE];
+    bool was_known = s->image.list_known;
 
     if (!s->open || position >= s->image.tree.positions || len != mp_tree_length(&s->image.tree, position))
         return MP_ERR_STORE;
@@ -478,6 +495,10 @@ long nf_slot_put(struct nf_slot *s, uint32_t position, const uint8_t *data, size
     }
     hold(s, position);
     adopt(s, position);
+    if (!s->image.list_known)
+        list_find(s);
+    if (!was_known && s->image.list_known)
+        scan_known_list(s);
     return MP_OK;
 }
 

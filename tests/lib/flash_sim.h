@@ -11,7 +11,7 @@
 
 #include "node-fw/store/flash.h"
 
-#define FLASH_SIM_SIZE_MAX (64u * 1024)
+#define FLASH_SIM_SIZE_MAX (72u * 1024)
 #define FLASH_SIM_TRACE 256u
 #define FLASH_SIM_NEVER UINT64_MAX
 
