@@ -57,6 +57,8 @@ struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_
 void mp_neighbour_update_hop(struct mp_node *n);
 /* The `rank`th best next hop to a gateway whose nonce is known (0 best, 1 second), or NULL. */
 struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank);
+/* Keeps ages from wrapping; call at least every few hours. has_slept: nobody was heard since long. */
+void mp_neighbour_age(struct mp_call *c, bool has_slept);
 unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms);
 
 /* gossip.c */

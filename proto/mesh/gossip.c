@@ -393,6 +393,8 @@ static int accept_receipt(struct mp_call *c, const uint8_t *object, size_t len)
         return error;
     if (r.network != n->network)
         return MP_ERR_NETWORK;
+    if (r.round == 0) /* means none */
+        return MP_ERR_FORMAT;
     order = n->round ? mp_round_compare(r.generation, r.round, n->round_generation, n->round) : 1;
     if (order == 0)
         settle(c, MP_PUSH_RECEIPT);

@@ -8,6 +8,8 @@
  * better does. */
 #define GONE_MS (3u * MP_TRICKLE_IMAX_MS)
 #define QUIET_MS 600000u
+/* Ages are kept in 16 bits of 256 ms; they stop here, before they wrap. */
+#define AGE_MAX_TICKS 0x7000u
 
 static uint64_t counter_of(const struct mp_neighbour *b)
 {
@@ -27,6 +29,21 @@ struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node)
     return NULL;
 }
 
+/* A hop count is worth believing while its round is the verified one or up to two behind it, and its owner is there. */
+static bool is_hop_valid(const struct mp_node *n, const struct mp_neighbour *b)
+{
+    return b->node && b->hop < MP_HOP_NONE - 1 && n->round && (uint16_t)(n->round - b->round) <= 2 &&
+           mp_neighbour_age_ms(b, (uint32_t)(n->now / 1000)) < GONE_MS;
+}
+
+void mp_neighbour_age(struct mp_call *c, bool has_slept)
+{
+    for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++)
+        if (has_slept || mp_neighbour_age_ms(b, c->now_ms) >> 8 > AGE_MAX_TICKS)
+            b->heard = (uint16_t)((c->now_ms >> 8) - AGE_MAX_TICKS);
+    mp_neighbour_update_hop(c->n);
+}
+
 static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
 {
     struct mp_neighbour *oldest = NULL;
@@ -39,7 +56,8 @@ static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
             oldest = b;
             break;
         }
-        if (age_ms >= oldest_ms) {
+        /* A way to a gateway is worth more than a newcomer, of which a forger has any number. */
+        if (age_ms >= oldest_ms && !(is_hop_valid(c->n, b) && b->hop < c->n->hop)) {
             oldest = b;
             oldest_ms = age_ms;
         }
@@ -61,17 +79,19 @@ struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_
     if (b) {
         uint64_t last = counter_of(b);
 
-        if (h->counter <= last) {
+        bool is_same_boot = h->counter >> 24 == last >> 24;
+
+        /* Of who is gone nothing is held against it: its counter may have been set back, or forged. */
+        if (h->counter <= last && mp_neighbour_age_ms(b, c->now_ms) < GONE_MS) {
             *error = MP_ERR_REPLAY;
             return NULL;
         }
         /* Each frame missed pulls quality down by a sixteenth, each heard up by one; a gap over a reboot says nothing.
          */
-        for (uint64_t missed = h->counter >> 24 == last >> 24 ? h->counter - last - 1 : 0; missed && b->quality > 1;
-             missed--)
+        for (uint64_t at = last + 1; is_same_boot && at < h->counter && b->quality > 1; at++)
             b->quality = (uint8_t)(b->quality - b->quality / 16 - (b->quality < 16));
         b->quality = (uint8_t)(b->quality + (255 - b->quality + 15) / 16);
-        if (h->counter >> 24 != last >> 24)
+        if (!is_same_boot)
             b->nonce = 0;
     } else {
         b = admit(c, h->source);
@@ -88,12 +108,6 @@ struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_
         mp_neighbour_update_hop(c->n);
     }
     return b;
-}
-
-/* A hop count is worth believing while its round is the verified one or up to two behind it. */
-static bool is_hop_valid(const struct mp_node *n, const struct mp_neighbour *b)
-{
-    return b->node && b->hop < MP_HOP_NONE - 1 && n->round && (uint16_t)(n->round - b->round) <= 2;
 }
 
 void mp_neighbour_update_hop(struct mp_node *n)
@@ -123,7 +137,7 @@ struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank)
     struct mp_neighbour *best = NULL, *second = NULL;
 
     for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
-        if (!is_hop_valid(c->n, b) || b->hop >= c->n->hop || !b->nonce || mp_neighbour_age_ms(b, c->now_ms) > GONE_MS)
+        if (!is_hop_valid(c->n, b) || b->hop >= c->n->hop || !b->nonce)
             continue;
         if (!best || cost(c, b) < cost(c, best)) {
             second = best;

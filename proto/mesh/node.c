@@ -182,6 +182,7 @@ static void expire_trickle(struct mp_call *c)
         if (mp_trickle_expire(&n->trickle, c->env->random(c->env->ctx)) || is_waiting)
             mp_job_hasten(n, MP_JOB_SUMMARY, c->now_ms);
         mp_job_arm(n, MP_JOB_TRICKLE, n->trickle.at_ms);
+        mp_neighbour_age(c, false);
     }
 }
 
