@@ -55,7 +55,7 @@ static const char rollout_help[] =
 struct start {
     struct md_list rings;
     const char *policy, *policy_file, *spread, *confirm, *stage_deadline, *cap;
-    char text[MD_POLICY_TEXT_MAX];
+    char text[MD_RINGS_TEXT_MAX];
 };
 
 static int read_policy_file(struct md_ctl *c, struct start *s)

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#define MD_POLICY_TEXT_MAX 4096
+#define MD_RINGS_TEXT_MAX 3072
 
 /*
  * "name=canary,label=canary,soak=1h,max-failures=0" to the clause "canary: label=canary soak=1h max-failures=0",

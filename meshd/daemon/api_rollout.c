@@ -10,7 +10,7 @@
 #include "../ctl/pack.h"
 #include "proto/mp_wire.h"
 
-#define POLICY_MAX 4096    /* bytes of a policy as text */
+#define POLICY_MAX 4096 /* bytes of a policy as text */
 #define CONFIRM_SHORT_S 60 /* a shorter confirm window is warned of */
 
 /* --- releases ----------------------------------------------------------------------------------------------------- */
@@ -369,7 +369,7 @@ void md_api_plan(struct md_api *a, const struct md_call *call, struct md_http_re
 {
     struct md_rollout_config config;
     struct md_import imported;
-    char policy[2048];
+    char policy[MD_POLICY_TEXT_MAX];
     if (!read_config(a, call, &config, &imported, reply))
         return;
     reply->json = plan_json(a, &config);

@@ -314,7 +314,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
     bufferevent_setwatermark(c->bev, EV_READ, 0, MD_HTTP_HEAD_MAX);
     bufferevent_enable(c->bev, EV_READ | EV_WRITE);
-    arm(c, MD_HTTP_REQUEST_S);
+    arm(c, h->handler.request_s != 0 ? h->handler.request_s : MD_HTTP_REQUEST_S);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx)

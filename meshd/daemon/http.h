@@ -43,6 +43,7 @@ struct md_http_handler {
     size_t (*body_max)(void *ctx, const char *method, const char *path);
     /* Answers a whole request. Buffers belong to the server and end with the call. */
     void (*handle)(void *ctx, const struct md_http_request *request, struct md_http_reply *reply);
+    unsigned request_s; /* 0: MD_HTTP_REQUEST_S */
 };
 
 struct md_http;
