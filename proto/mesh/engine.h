@@ -23,6 +23,7 @@
 #include "node.h"
 #include "summary.h"
 
+#define MP_STALL_MS 150u /* without a new chunk: then everything that is missing is asked for */
 #define MP_BIT(bits, i) ((bits)[(i) / 8] >> ((i) % 8) & 1)
 
 /* A call in progress: what every handler needs. */

@@ -13,8 +13,8 @@
  * it listens.
  *
  * Timers: FORWARD, one for each chunk in the ring; REQUEST, every 400 to 800 ms while a payload is fetched, after 80 to
- * 200 ms while a tree chunk is missing (its children cannot be verified), and doubling up to 60 s while nobody has
- * anything new; SERVE, whenever something is wanted.
+ * 200 ms while a tree chunk is missing (its children cannot be verified), and, once nothing new came for 150 ms,
+ * 100 to 200 ms, doubling up to 512 times while that lasts; SERVE, whenever something is wanted.
  */
 #include "engine.h"
 
@@ -33,9 +33,10 @@
 #define REQUEST_SPAN_MS 400u
 #define REQUEST_TREE_MIN_MS 80u
 #define REQUEST_TREE_SPAN_MS 120u
-#define REQUEST_DOUBLINGS_MAX 7u
+#define REQUEST_DOUBLINGS_MAX 9u
 #define REQUEST_SKIPS_MAX 2u
-#define STALL_MS 800u
+#define REQUEST_STALLED_MIN_MS 100u
+#define REQUEST_STALLED_SPAN_MS 100u
 #define MARGIN_CHUNKS 8u
 #define DEFER_FROM_MS 14u /* the supplier's next event may start 20 ms after its last one, and ends 4 ms later */
 #define DEFER_TO_MS 34u   /* by now it has started, or there is none */
@@ -369,7 +370,7 @@ static uint32_t request_end(struct mp_call *c, const struct mp_place *p, bool *i
     struct mp_node *n = c->n;
     uint32_t leaf = first_leaf(p);
 
-    *is_stalled = c->now_ms - n->fetch_new_ms >= STALL_MS;
+    *is_stalled = c->now_ms - n->fetch_new_ms >= MP_STALL_MS;
     if (*is_stalled || n->frontier >= p->positions)
         return p->positions;
     if (n->frontier <= leaf)
@@ -386,6 +387,7 @@ static void arm_request(struct mp_call *c, bool is_stalled, uint32_t base, const
         /* A supplier that is known deserves eight tries at each step: what was asked for may have been lost. */
         unsigned doublings = supplier ? n->request_stalls / 8 : n->request_stalls;
 
+        delay_ms = REQUEST_STALLED_MIN_MS + mp_random(c, REQUEST_STALLED_SPAN_MS);
         delay_ms <<= doublings < REQUEST_DOUBLINGS_MAX ? doublings : REQUEST_DOUBLINGS_MAX;
         if (n->request_stalls < UINT8_MAX)
             n->request_stalls++;

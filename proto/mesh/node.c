@@ -8,7 +8,6 @@
 #include "../object/tree.h"
 #include "engine.h"
 
-#define STALL_MS 800u
 #define SERVICE_CAP 8192u
 #define UNKNOWN_CAP 4u
 #define BOOT_MAX 0xFFFFFFu
@@ -401,7 +400,7 @@ static void start_fetch(struct mp_call *c, unsigned place)
 {
     c->n->fetch = (uint8_t)place;
     c->n->request_stalls = 0;
-    c->n->fetch_new_ms = c->now_ms - STALL_MS;
+    c->n->fetch_new_ms = c->now_ms - MP_STALL_MS;
     mp_job_arm(c->n, MP_JOB_REQUEST, c->now_ms + mp_random(c, 100));
 }
 
