@@ -117,18 +117,21 @@ static bool air_listens(struct fleet *f, void *ctx)
 void fleet_open(struct fleet *f, const struct fleet_options *options)
 {
     char program[FLEET_PATH_MAX * 2], scenario[FLEET_PATH_MAX], log[FLEET_PATH_MAX], out[FLEET_PATH_MAX];
-    char stats[FLEET_PATH_MAX], control[FLEET_PATH_MAX], air[FLEET_PATH_MAX];
+    char stats[FLEET_PATH_MAX], control[FLEET_PATH_MAX], air[FLEET_PATH_MAX], record[FLEET_PATH_MAX];
     memset(f, 0, sizeof *f);
     f->options = *options;
     if (f->options.watchdog_ms == 0)
         f->options.watchdog_ms = 1500;
     find_build(f);
-    if (process_folder(f->dir, sizeof f->dir) != 0)
+    const char *keep = getenv("FLEET_KEEP");
+    const bool is_kept = keep != NULL && *keep == '1';
+    if (process_folder(f->dir, sizeof f->dir, is_kept) != 0)
         fleet_fail(f, "no temporary folder: %s", strerror(errno));
     path_in(f, scenario, "scenario.ini", "");
     path_in(f, log, "air.log", "");
     path_in(f, out, "air.out", "");
     path_in(f, stats, "air.json", "");
+    path_in(f, record, "air.record", "");
     path_in(f, air, "air", "");
     path_in(f, control, "air/control.sock", "");
     path_in(f, f->http, "http.sock", "");
@@ -149,15 +152,12 @@ void fleet_close(struct fleet *f)
 {
     if (f->dir[0] == 0)
         return;
-    const char *keep = getenv("FLEET_KEEP");
     for (unsigned i = 0; i < f->count; i++)
         if (f->node[i].pid != 0)
             process_kill(f->node[i].pid);
     process_kill(f->gateway);
     process_stop(f->air, 2000);
-    if (keep != NULL && *keep == '1')
-        printf("note: kept %s\n", f->dir);
-    process_folder_close(f->dir, keep != NULL && *keep == '1');
+    process_folder_close();
     memset(f, 0, sizeof *f);
 }
 

@@ -80,7 +80,8 @@ _Noreturn void fleet_fail(struct fleet *f, const char *format, ...) __attribute_
 /* Makes the folder and starts the air. BUILD in the environment names the build folder, else the program's own place
  * does. */
 void fleet_open(struct fleet *f, const struct fleet_options *options);
-/* Ends what runs and removes the folder; FLEET_KEEP=1 in the environment keeps it. Harmless when nothing is open. */
+/* Ends what runs and removes the folder. FLEET_KEEP=1 in the environment keeps it, with a record of every frame in it.
+ * Harmless when nothing is open. */
 void fleet_close(struct fleet *f);
 
 void fleet_network(struct fleet *f);

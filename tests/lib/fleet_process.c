@@ -62,10 +62,10 @@ static void remove_tree(const char *path)
         rest_ms(50);
 }
 
-/* Sleeps until the other end of the pipe is closed: by process_folder_close(), after a letter, or by death. */
-_Noreturn static void take_care(int fd, const char *dir)
+/* Sleeps until the other end of the pipe is closed, by process_folder_close() or by death. */
+_Noreturn static void take_care(int fd, const char *dir, bool keep)
 {
-    char letter = 0;
+    char letter;
     ssize_t n;
     setsid(); /* a terminal's signals are not for it */
     signal(SIGTERM, SIG_IGN);
@@ -74,11 +74,10 @@ _Noreturn static void take_care(int fd, const char *dir)
         dup2(null, i);
     while ((n = read(fd, &letter, 1)) < 0 && errno == EINTR)
         ;
-    if (letter != 'k') {
-        if (n == 0)
-            rest_ms(200);
+    if (n == 0)
+        rest_ms(200); /* the processes that died with it go */
+    if (!keep)
         remove_tree(dir);
-    }
     _exit(0);
 }
 
@@ -102,7 +101,7 @@ static void on_signal(int number)
     raise(number);
 }
 
-int process_folder(char *out, size_t cap)
+int process_folder(char *out, size_t cap, bool keep)
 {
     static bool is_armed;
     const char *base = getenv("TMPDIR");
@@ -116,7 +115,7 @@ int process_folder(char *out, size_t cap)
         return -1;
     if (caretaker == 0) {
         close(fd[1]);
-        take_care(fd[0], out);
+        take_care(fd[0], out, keep);
     }
     close(fd[0]);
     caretaker_pipe = fd[1];
@@ -131,13 +130,11 @@ int process_folder(char *out, size_t cap)
     return 0;
 }
 
-void process_folder_close(const char *dir, int keep)
+void process_folder_close(void)
 {
     if (caretaker <= 0)
         return;
-    if (!keep)
-        remove_tree(dir);
-    if (write(caretaker_pipe, keep ? "k" : "r", 1) != 1)
+    if (write(caretaker_pipe, "c", 1) != 1)
         perror("caretaker");
     close(caretaker_pipe);
     waitpid(caretaker, NULL, 0);
@@ -151,14 +148,15 @@ void process_folder_close(const char *dir, int keep)
 _Noreturn static void become(pid_t parent, int out, const char *log, const char *const argv[])
 {
     const int null = open("/dev/null", O_RDONLY);
-    const int err = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const int err = log != NULL ? open(log, O_WRONLY | O_CREAT | O_APPEND, 0600) : 2;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || null < 0 || err < 0)
         _exit(125);
     setpgid(0, 0);
     signal(SIGPIPE, SIG_DFL);
     dup2(null, 0);
-    dup2(out >= 0 ? out : err, 1);
+    if (out >= 0 || log != NULL)
+        dup2(out >= 0 ? out : err, 1);
     dup2(err, 2);
     execv(argv[0], (char *const *)argv);
     perror(argv[0]);
@@ -191,12 +189,20 @@ void process_kill(pid_t pid)
     forget(pid);
 }
 
-int process_is_gone(pid_t pid)
+int process_ended(pid_t pid, int *status)
 {
-    if (pid <= 0 || waitpid(pid, NULL, WNOHANG) == 0)
+    int raw = 0;
+    if (pid <= 0 || waitpid(pid, &raw, WNOHANG) == 0)
         return pid <= 0;
     forget(pid);
+    *status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
     return 1;
+}
+
+int process_is_gone(pid_t pid)
+{
+    int status;
+    return process_ended(pid, &status);
 }
 
 void process_stop(pid_t pid, int ms)
