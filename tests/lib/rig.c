@@ -254,13 +254,18 @@ int rig_boot(struct rig *r, enum boot_cause cause)
 
 int rig_send(struct rig *r, enum mp_type type, const uint8_t *body, size_t len)
 {
+    return rig_send_from(r, RIG_GATEWAY, type, body, len);
+}
+
+int rig_send_from(struct rig *r, uint32_t source, enum mp_type type, const uint8_t *body, size_t len)
+{
     uint8_t frame[MP_FRAME_MAX];
     struct mp_header h = {.type = (uint8_t)type,
                           .key_id = 1,
-                          .hop = 0,
+                          .hop = source == RIG_GATEWAY ? 0 : 1,
                           .network = RIG_NETWORK,
                           .round = 0,
-                          .source = RIG_GATEWAY,
+                          .source = source,
                           .counter = ++r->frame_counter};
 
     mp_header_put(frame, &h);

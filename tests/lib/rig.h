@@ -74,6 +74,8 @@ void rig_init(struct rig *r, const struct rig_part *part);
 int rig_boot(struct rig *r, enum boot_cause cause);
 /* One frame of the gateway. What nf_receive() returned. */
 int rig_send(struct rig *r, enum mp_type type, const uint8_t *body, size_t len);
+/* The same from another member. */
+int rig_send_from(struct rig *r, uint32_t source, enum mp_type type, const uint8_t *body, size_t len);
 /* A directive for release `release`, signed; its length. to = 0: names image `release`; else a revert from `release` to
  * `to`. */
 size_t rig_directive(uint8_t out[MP_DIRECTIVE_MAX], enum mp_action action, uint32_t release, uint32_t sequence,
