@@ -247,7 +247,7 @@ static int run_until(struct run *run, bool (*is)(const struct host *h), mp_time 
 static int start_air(struct run *run)
 {
     char seed[24];
-    if (process_folder(run->dir, sizeof run->dir) != 0) {
+    if (process_folder(run->dir, sizeof run->dir, false) != 0) {
         fprintf(stderr, "air: no temporary folder: %s\n", strerror(errno));
         return -1;
     }
@@ -337,7 +337,7 @@ static void close_run(struct run *run)
         read_stats(run);
     if (run->problem != NULL)
         process_tail(run->log, 2000);
-    process_folder_close(run->dir, 0);
+    process_folder_close();
     free(run->host);
 }
 
