@@ -128,7 +128,7 @@ $(foreach l,$(LAYERS),$(eval $(call archive_rules,$(l),$(2),$(filter-out %_main.
 $(foreach d,$(TEST_DIRS),$(eval $(call archive_rules,tests-$(d),$(2),$(filter-out %_main.c tests/$(d)/test_%,$(wildcard tests/$(d)/*.c)))))
 $(foreach m,$(MAIN_SRC),$(eval $(call program_rules,$(m),$(2),$(1),$(2)/bin/$(call program_name,$(m)))))
 $(foreach d,$(TEST_DIRS),$(foreach m,$(wildcard tests/$(d)/test_*.c tests/$(d)/*_main.c),$(eval \
-    $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,-lcmocka))))
+    $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,$(if $(filter demo,$(d)),,-lcmocka)))))
 -include $$($(1)_OBJ:.o=.d)
 endef
 
@@ -211,7 +211,8 @@ fuzz: $(BUILD)/tests/run $(FUZZERS) ## Fuzz every parser for FUZZ_SECONDS each (
 
 # The main job, end to end, on one machine.
 DEMO = $(patsubst tests/demo/%_main.c,$(BUILD)/tests/demo/%,$(wildcard tests/demo/demo_main.c))
-demo: all $(IMAGES) $(DEMO) ## One gateway, 24 nodes, a good release and two bad ones; last line: demo: ok
+DEMO_IMAGES = $(patsubst %,$(BUILD)/images/node-%.bin,1.0.0 2.0.0 3.0.0-selftest 3.0.1-hang)
+demo: all $(DEMO_IMAGES) $(DEMO) ## One gateway, 24 nodes, a good release and two bad ones; last line: demo: ok
 	@BUILD=$(abspath $(BUILD)) $(or $(DEMO),false)
 
 # Every benchmark takes the file to write its JSON object to, and prints what a person wants to read.
