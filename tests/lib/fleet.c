@@ -141,9 +141,20 @@ void fleet_open(struct fleet *f, const struct fleet_options *options)
             fleet_fail(f, "%s: %s", scenario, strerror(errno));
     }
     snprintf(program, sizeof program, "%s/bin/meshsim", f->build);
-    const char *const argv[] = {
-        program, "live", options->text != NULL ? scenario : options->scenario, "--dir", air, "--log", log, "--stats",
-        stats,   NULL};
+    if (is_kept)
+        printf("note: kept %s\n", f->dir);
+    const char *const argv[] = {program,
+                                "live",
+                                options->text != NULL ? scenario : options->scenario,
+                                "--dir",
+                                air,
+                                "--log",
+                                log,
+                                "--stats",
+                                stats,
+                                is_kept ? "--record" : NULL,
+                                record,
+                                NULL};
     f->air = process_start(out, argv);
     fleet_wait(f, 10, "the air to listen", air_listens, control);
 }
