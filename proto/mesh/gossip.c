@@ -121,44 +121,52 @@ static bool is_among(const uint8_t ids[][8], unsigned count, const uint8_t id[8]
     return false;
 }
 
-/* Slot of the highest release below the given one, or -1. */
-static int next_release(const struct mp_node *n, uint64_t below)
+/* Which of two releases comes first: the one that a newer key steers, so that what a stolen key signed gives way to its
+ * successor's; then the higher one. A free head is below any. */
+static bool is_above(const struct mp_head *a, const struct mp_head *b)
+{
+    return a->generation != b->generation ? a->generation > b->generation : a->release > b->release;
+}
+
+/* Slot of the first release below the given head (NULL: of all), or -1. */
+static int next_release(const struct mp_node *n, const struct mp_head *below)
 {
     int slot = -1;
 
     for (int i = 0; i < MP_RELEASES_MAX; i++)
-        if (n->heads[i].release && n->heads[i].release < below &&
-            (slot < 0 || n->heads[i].release > n->heads[slot].release))
+        if (n->heads[i].release && (!below || is_above(below, &n->heads[i])) &&
+            (slot < 0 || is_above(&n->heads[i], &n->heads[slot])))
             slot = i;
     return slot;
 }
 
-/* The ids that may live: those of the highest releases, in the order named, MP_MANIFESTS_MAX at most. Their count. */
-static unsigned wanted_ids(const struct mp_call *c, uint8_t ids[MP_MANIFESTS_MAX][8])
+/* The ids that may live: those of the first releases, in the order named, MP_MANIFESTS_MAX at most. Their count, or
+ * MP_ERR_STORE. */
+static int wanted_ids(const struct mp_call *c, uint8_t ids[MP_MANIFESTS_MAX][8])
 {
     unsigned count = 0;
-    int slot;
+    int slot = -1;
 
-    for (uint64_t below = UINT64_MAX; (slot = next_release(c->n, below)) >= 0; below = c->n->heads[slot].release) {
+    while ((slot = next_release(c->n, slot < 0 ? NULL : &c->n->heads[slot])) >= 0) {
         struct mp_directive d;
 
         if (load_directive(c, (unsigned)slot, &d) < 0)
-            continue;
+            return MP_ERR_STORE;
         for (unsigned i = 0; i < d.manifest_count && count < MP_MANIFESTS_MAX; i++)
             if (!is_among((const uint8_t(*)[8])ids, count, d.manifests[i]))
                 memcpy(ids[count++], d.manifests[i], 8);
     }
-    return count;
+    return (int)count;
 }
 
-/* Drops the manifests that no head names any more. */
+/* Drops the manifests that no head names any more; none while a head cannot be read. */
 static void prune_manifests(struct mp_call *c)
 {
     uint8_t ids[MP_MANIFESTS_MAX][8];
-    unsigned count = wanted_ids(c, ids);
+    int count = wanted_ids(c, ids);
 
-    for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++) {
-        if (is_free(c->n->manifests[i]) || is_among((const uint8_t(*)[8])ids, count, c->n->manifests[i]))
+    for (unsigned i = 0; count >= 0 && i < MP_MANIFESTS_MAX; i++) {
+        if (is_free(c->n->manifests[i]) || is_among((const uint8_t(*)[8])ids, (unsigned)count, c->n->manifests[i]))
             continue;
         if (c->env->store->put(c->env->ctx, MP_KIND_MANIFEST, i, NULL, 0) < 0)
             c->n->events |= MP_EVENT_STORE;
@@ -214,22 +222,18 @@ static void see_epoch(struct mp_call *c, uint32_t epoch)
     }
 }
 
-/* Slot for a release's head: its own, a free one, or that of the lowest release if this one is higher; else -1. */
-static int head_slot(const struct mp_node *n, uint32_t release)
+/* Slot for a release's head: its own, a free one, or that of the last release if this one is above it; else -1. */
+static int head_slot(const struct mp_node *n, const struct mp_head *head)
 {
-    int lowest = 0, empty = -1;
+    int last = 0;
 
     for (int i = 0; i < MP_RELEASES_MAX; i++) {
-        if (n->heads[i].release == release)
+        if (n->heads[i].release == head->release)
             return i;
-        if (!n->heads[i].release && empty < 0)
-            empty = i;
-        if (n->heads[i].release < n->heads[lowest].release)
-            lowest = i;
+        if (is_above(&n->heads[last], &n->heads[i]))
+            last = i;
     }
-    if (empty >= 0)
-        return empty;
-    return n->heads[lowest].release < release ? lowest : -1;
+    return is_above(head, &n->heads[last]) ? last : -1;
 }
 
 static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len)
@@ -244,11 +248,11 @@ static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len
         return error;
     if (d.network != n->network)
         return MP_ERR_NETWORK;
-    slot = head_slot(n, d.release);
-    if (slot < 0)
-        return MP_ERR_OLD;
     mp_directive_id(c->env->crypto, object, len, id);
     head = mp_directive_head(&d, id);
+    slot = head_slot(n, &head);
+    if (slot < 0)
+        return MP_ERR_OLD;
     if (n->heads[slot].release == d.release) {
         int order = mp_head_compare(&head, &n->heads[slot]);
 
@@ -282,8 +286,7 @@ static int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
     struct mp_node *n = c->n;
     struct mp_manifest m;
     uint8_t ids[MP_MANIFESTS_MAX][8], id[8], pub[32];
-    int slot = -1, error = mp_manifest_get(&m, object, len);
-    unsigned count;
+    int count, slot = -1, error = mp_manifest_get(&m, object, len);
 
     if (error < 0)
         return error;
@@ -301,7 +304,9 @@ static int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
         }
     }
     count = wanted_ids(c, ids);
-    if (!is_among((const uint8_t(*)[8])ids, count, id) || slot < 0)
+    if (count < 0)
+        return count;
+    if (!is_among((const uint8_t(*)[8])ids, (unsigned)count, id) || slot < 0)
         return MP_ERR_UNNAMED;
     if (m.expiry_epoch && n->epoch > m.expiry_epoch)
         return MP_ERR_EXPIRED;
@@ -469,12 +474,15 @@ static bool compare_heads(struct mp_call *c, const struct mp_summary *s)
     for (unsigned i = 0; i < MP_RELEASES_MAX; i++) {
         const struct mp_head *mine = &c->n->heads[i];
         const struct mp_head *theirs = NULL;
+        bool has_room = s->head_count < MP_RELEASES_MAX;
 
         if (!mine->release)
             continue;
-        for (unsigned j = 0; j < s->head_count; j++)
+        for (unsigned j = 0; j < s->head_count; j++) {
             if (s->heads[j].release == mine->release)
                 theirs = &s->heads[j];
+            has_room |= is_above(mine, &s->heads[j]);
+        }
         if (theirs) {
             int order = mp_head_compare(mine, theirs);
 
@@ -485,8 +493,7 @@ static bool compare_heads(struct mp_call *c, const struct mp_summary *s)
                 is_equal = false;
         } else {
             is_equal = false;
-            /* Full of higher releases, it would not take this one. */
-            if (s->head_count < MP_RELEASES_MAX || s->heads[0].release < mine->release)
+            if (has_room) /* else it would not take this one */
                 offer(c, MP_PUSH_DIRECTIVE + i);
         }
     }
