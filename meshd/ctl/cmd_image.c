@@ -287,7 +287,10 @@ static int info(struct md_ctl *c, int argc, char **argv)
         print_image(j);
     } else {
         printf("release %u\n", (unsigned)md_json_number(j, "release"));
-        cJSON_ArrayForEach(m, cJSON_GetObjectItem(j, "manifests")) print_image(m);
+        cJSON_ArrayForEach(m, cJSON_GetObjectItem(j, "manifests"))
+        {
+            print_image(m);
+        }
     }
     cJSON_Delete(j);
     return MD_EXIT_OK;
@@ -462,7 +465,10 @@ int md_cmd_import(struct md_ctl *c, int argc, char **argv)
     } else {
         printf("release %u %s\n", (unsigned)md_json_number(j, "release"),
                md_json_true(j, "already") ? "was there already" : "imported");
-        cJSON_ArrayForEach(m, cJSON_GetObjectItem(j, "manifests")) print_image(m);
+        cJSON_ArrayForEach(m, cJSON_GetObjectItem(j, "manifests"))
+        {
+            print_image(m);
+        }
     }
     cJSON_Delete(j);
     return MD_EXIT_OK;

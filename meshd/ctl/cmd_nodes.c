@@ -98,7 +98,10 @@ static int list(struct md_ctl *c, int argc, char **argv)
         md_ctl_print_json(j);
     } else {
         printf("%-8s %-16s %-11s %-6s %-10s %-12s %s\n", "NODE", "NAME", "STATE", "MODEL", "RUNS", "LABELS", "REPORT");
-        cJSON_ArrayForEach(n, array) print_row(n, md_json_number(j, "now_ms"));
+        cJSON_ArrayForEach(n, array)
+        {
+            print_row(n, md_json_number(j, "now_ms"));
+        }
     }
     cJSON_Delete(j);
     return MD_EXIT_OK;

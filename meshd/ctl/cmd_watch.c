@@ -134,7 +134,10 @@ static int newest(struct md_ctl *c, uint64_t *release)
     int status = md_ctl_call(c, "GET", "/v1/rollouts", NULL, &j);
     if (status != MD_EXIT_OK)
         return status;
-    cJSON_ArrayForEach(r, cJSON_GetObjectItem(j, "rollouts")) *release = (uint64_t)md_json_number(r, "release");
+    cJSON_ArrayForEach(r, cJSON_GetObjectItem(j, "rollouts"))
+    {
+        *release = (uint64_t)md_json_number(r, "release");
+    }
     cJSON_Delete(j);
     return *release != 0 ? MD_EXIT_OK : md_ctl_fail(c, MD_EXIT_NOT_FOUND, "there is no rollout");
 }

@@ -15,7 +15,7 @@ const char *md_human_bytes(uint64_t bytes, char out[MD_HUMAN_MAX]);
 const char *md_human_seconds(uint64_t seconds, char out[MD_HUMAN_MAX]);
 /* "2026-01-31 12:00:00" in local time */
 const char *md_human_time(int64_t ms, char out[MD_HUMAN_MAX]);
-/* "25%", "0.5%" */
-const char *md_human_share(unsigned basis_points, char out[MD_HUMAN_MAX]);
+/* Basis points: "25%", "0.5%" */
+const char *md_human_share(unsigned bp, char out[MD_HUMAN_MAX]);
 
 #endif

@@ -10,7 +10,7 @@
 #include "../ctl/pack.h"
 #include "proto/mp_wire.h"
 
-#define POLICY_MAX 4096 /* bytes of a policy as text */
+#define POLICY_MAX 4096    /* bytes of a policy as text */
 #define CONFIRM_SHORT_S 60 /* a shorter confirm window is warned of */
 
 /* --- releases ----------------------------------------------------------------------------------------------------- */

@@ -28,7 +28,7 @@ typedef void (*md_gateway_changed)(void *ctx);
 /* Opens store and registry, loads keys and rollouts, starts engine and bearer. NULL with a sentence in error. */
 struct md_gateway *md_gateway_open(struct event_base *base, const struct md_config *config, char *error, size_t cap);
 void md_gateway_close(struct md_gateway *g);
-void md_gateway_on_change(struct md_gateway *g, md_gateway_changed changed, void *ctx);
+void md_gateway_on_change(struct md_gateway *g, md_gateway_changed callback, void *ctx);
 
 /* --- what the API works on; owned by the gateway --- */
 struct md_store *md_gateway_store(struct md_gateway *g);
@@ -43,7 +43,7 @@ int64_t md_gateway_now_ms(struct md_gateway *g);
  * since the last commit is undone. */
 int md_gateway_commit(struct md_gateway *g, const char *who);
 /* The registry's view of a node changed (provisioned, label, retired). 0 or a store code. */
-int md_gateway_node_changed(struct md_gateway *g, uint32_t node);
+int md_gateway_node_changed(struct md_gateway *g, uint32_t id);
 /* One row of the audit log, and a line in the log. 0 or a store code. */
 int md_gateway_audit(struct md_gateway *g, const char *who, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -427,8 +427,11 @@ void md_http_close(struct md_http *h)
     if (h->listener != NULL)
         evconnlistener_free(h->listener);
     h->listener = NULL;
-    while (h->connections != NULL)
-        free_connection(h->connections);
+    struct connection *next;
+    for (struct connection *c = h->connections; c != NULL; c = next) {
+        next = c->next;
+        free_connection(c);
+    }
     if (h->retry != NULL)
         event_free(h->retry);
     if (h->path[0] != '\0')

@@ -120,7 +120,8 @@ static void ring_options_become_a_policy(void **state)
     assert_int_equal(md_policy_setting("cap", "50", text, sizeof text, error, sizeof error), 0);
     assert_int_equal(
         md_ring_clause("name=canary,label=3,soak=1h,max-failures=0", text, sizeof text, error, sizeof error), 0);
-    assert_int_equal(md_ring_clause("share=25.5%,name=quarter,deadline=900", text, sizeof text, error, sizeof error), 0);
+    assert_int_equal(md_ring_clause("share=25.5%,name=quarter,deadline=900", text, sizeof text, error, sizeof error),
+                     0);
     assert_string_equal(text, "confirm=2m cap=50; canary: label=3 soak=1h max-failures=0; quarter: share=25.5% "
                               "deadline=900");
     /* and the daemon's parser reads it so */
