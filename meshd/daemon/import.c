@@ -137,7 +137,7 @@ int md_import_bundle(struct md_store *s, int64_t now_ms, uint32_t epoch, const u
                      const char *who, struct md_import *out, char *error, size_t error_size)
 {
     struct mp_keyset keys;
-    struct md_bundle b;
+    struct md_bundle b = {0};
     bool known[MD_BUNDLE_MANIFESTS_MAX] = {false}, own;
     unsigned known_count = 0;
     memset(out, 0, sizeof *out);

@@ -390,9 +390,9 @@ int md_registry_name_label(struct md_registry *g, unsigned bit, const char *name
     return result;
 }
 
-int md_registry_label(void *ctx, const char *name)
+int md_registry_label(void *registry, const char *name)
 {
-    const struct md_registry *g = ctx;
+    const struct md_registry *g = registry;
     for (int i = 0; i < MD_LABELS; i++)
         if (*name && strcmp(g->label[i], name) == 0)
             return i;

@@ -97,7 +97,7 @@ const char *md_node_state_name(const struct md_node *n);
 /* Names bit 0 to 15; "" removes the name. 0, MP_ERR_FORMAT, MP_ERR_DUPLICATE or a store code. */
 int md_registry_name_label(struct md_registry *g, unsigned bit, const char *name);
 /* Bit of a label name or decimal number, -1 unknown. Fits md_label_lookup with ctx = the registry. */
-int md_registry_label(void *g, const char *name);
+int md_registry_label(void *registry, const char *name);
 /* Name of a bit, "" none. */
 const char *md_registry_label_name(const struct md_registry *g, unsigned bit);
 

@@ -116,11 +116,11 @@ int md_store_keychange(struct md_store *s, uint16_t number, uint8_t out[200])
     if (result <= 0)
         return result < 0 ? result : MP_ERR_ABSENT;
     const void *object = sqlite3_column_blob(q, 0);
-    result = object && sqlite3_column_bytes(q, 0) == MP_KEYCHANGE_SIZE
-                 ? MP_OK
-                 : store_refuse(s, MD_STORE_CORRUPT, "key change %u has another length", number);
-    if (result == MP_OK)
+    result = MP_OK;
+    if (object && sqlite3_column_bytes(q, 0) == MP_KEYCHANGE_SIZE)
         memcpy(out, object, MP_KEYCHANGE_SIZE);
+    else
+        result = store_refuse(s, MD_STORE_CORRUPT, "key change %u has another length", number);
     sqlite3_reset(q);
     return result;
 }

@@ -78,11 +78,11 @@ int md_store_manifest(struct md_store *s, const uint8_t id[8], uint8_t out[MP_MA
     if (result <= 0)
         return result < 0 ? result : MP_ERR_ABSENT;
     const void *object = sqlite3_column_blob(q, 0);
-    result = object && sqlite3_column_bytes(q, 0) == MP_MANIFEST_SIZE
-                 ? MP_OK
-                 : store_refuse(s, MD_STORE_CORRUPT, "a manifest has another length");
-    if (result == MP_OK)
+    result = MP_OK;
+    if (object && sqlite3_column_bytes(q, 0) == MP_MANIFEST_SIZE)
         memcpy(out, object, MP_MANIFEST_SIZE);
+    else
+        result = store_refuse(s, MD_STORE_CORRUPT, "a manifest has another length");
     sqlite3_reset(q);
     return result;
 }

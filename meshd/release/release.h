@@ -247,7 +247,7 @@ void md_want_directive(const struct md_want *want, const struct mp_directive *he
  */
 
 /* Fixed state of one rollout (no nodes): length, or MP_ERR_ABSENT, MP_ERR_ROOM. */
-int md_release_save(const struct md_release *r, uint32_t release, uint8_t *out, size_t cap);
+int md_release_save(const struct md_release *r, uint32_t release, uint8_t *data, size_t cap);
 /* Puts a saved rollout back. Before md_release_put_node(). 0, MP_ERR_LENGTH, MP_ERR_FORMAT, MP_ERR_DUPLICATE,
  * MP_ERR_ROOM. */
 int md_release_load(struct md_release *r, const uint8_t *data, size_t len);

@@ -44,8 +44,8 @@ static int setup(void **state)
     uint8_t record[MP_KEYSET_SIZE];
     snprintf(path, sizeof path, "/tmp/test_registry.XXXXXX");
     int fd = mkstemp(path);
-    if (!g || fd < 0)
-        return -1;
+    assert_non_null(g);
+    assert_true(fd >= 0);
     close(fd);
     reopen(g);
     sign_fleet_make(&g->fleet);
