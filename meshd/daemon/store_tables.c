@@ -135,16 +135,17 @@ static int save_rollout(struct md_store *s, struct md_release *r, const struct m
 
 static int save_node(struct md_store *s, const struct md_release_node *n)
 {
-    sqlite3_stmt *q =
-        store_statement(s, "INSERT OR REPLACE INTO rollout_nodes(release, node, outcome, phase, reason, opened_ms)"
-                           " VALUES(?1, ?2, ?3, ?4, ?5, ?6)");
+    sqlite3_stmt *q = store_statement(
+        s, "INSERT OR REPLACE INTO rollout_nodes(release, node, outcome, phase, reason, serial, opened_ms)"
+           " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)");
     if (q) {
         sqlite3_bind_int64(q, 1, n->release);
         sqlite3_bind_int64(q, 2, n->node);
         sqlite3_bind_int(q, 3, n->outcome);
         sqlite3_bind_int(q, 4, n->phase);
         sqlite3_bind_int(q, 5, n->reason);
-        sqlite3_bind_int64(q, 6, (int64_t)n->opened_ms);
+        sqlite3_bind_int(q, 6, n->serial);
+        sqlite3_bind_int64(q, 7, (int64_t)n->opened_ms);
     }
     return store_run(s, q, "saving a rollout's node");
 }
@@ -195,7 +196,7 @@ int md_store_save_release(struct md_store *s, struct md_release *r, int64_t now_
 
 static int load_nodes(struct md_store *s, struct md_release *r)
 {
-    sqlite3_stmt *q = store_statement(s, "SELECT n.release, n.node, n.outcome, n.phase, n.reason, n.opened_ms"
+    sqlite3_stmt *q = store_statement(s, "SELECT n.release, n.node, n.outcome, n.phase, n.reason, n.serial, n.opened_ms"
                                          " FROM rollout_nodes n JOIN rollouts o ON o.release = n.release AND o.live");
     int result;
     while ((result = store_row(s, q, "loading a rollout's nodes")) > 0) {
@@ -204,7 +205,8 @@ static int load_nodes(struct md_store *s, struct md_release *r)
                                     .outcome = (uint8_t)sqlite3_column_int(q, 2),
                                     .phase = (uint8_t)sqlite3_column_int(q, 3),
                                     .reason = (uint8_t)sqlite3_column_int(q, 4),
-                                    .opened_ms = (uint64_t)sqlite3_column_int64(q, 5)};
+                                    .serial = (uint16_t)sqlite3_column_int(q, 5),
+                                    .opened_ms = (uint64_t)sqlite3_column_int64(q, 6)};
         result = md_release_put_node(r, &n);
         if (result < 0) {
             sqlite3_reset(q);

@@ -204,8 +204,8 @@ static void classify(struct md_release *r, struct rollout *o, uint32_t i)
         outcome = (enum md_outcome)e->outcome;
     }
     /* a waived node counts again when it tries again, not by repeating itself */
-    if (e->outcome == MD_OUTCOME_WAIVED && outcome != MD_OUTCOME_TRIAL && outcome != MD_OUTCOME_CONFIRMED &&
-        outcome != MD_OUTCOME_OUTSIDE)
+    bool tries = outcome == MD_OUTCOME_TRIAL && n->report.serial != e->serial;
+    if (e->outcome == MD_OUTCOME_WAIVED && !tries && outcome != MD_OUTCOME_CONFIRMED && outcome != MD_OUTCOME_OUTSIDE)
         outcome = MD_OUTCOME_WAIVED;
     release_set_outcome(r, e, outcome, phase, reason);
     if (old_ring != e->ring && !e->dirty) {
@@ -399,6 +399,7 @@ int md_release_member(const struct md_release *r, uint32_t release, uint32_t i, 
                                     .outcome = e->outcome,
                                     .phase = e->phase,
                                     .reason = e->reason,
+                                    .serial = e->serial,
                                     .opened_ms = e->opened_ms};
     return MP_OK;
 }

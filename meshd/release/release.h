@@ -176,6 +176,7 @@ struct md_release_node {
     uint8_t outcome; /* enum md_outcome */
     uint8_t phase;   /* FAILED: what it reported, enum mp_phase; 0 else */
     uint8_t reason;  /* FAILED: enum mp_reason; 0 else */
+    uint16_t serial; /* WAIVED: serial of the report it was waived with */
     /* When it was opened, on a clock that stands still while the rollout is held; 0 not yet. Its deadline counts from
      * here. */
     uint64_t opened_ms;

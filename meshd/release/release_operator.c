@@ -103,6 +103,7 @@ static uint32_t waive(struct md_release *r, struct rollout *o, uint8_t first, ui
         if (e->ring < first || e->ring > last || !(failed || (pending && waits)))
             continue;
         release_set_outcome(r, e, MD_OUTCOME_WAIVED, 0, 0);
+        e->serial = r->node[i].report.serial;
         e->opened_ms = 0; /* if it tries again its deadline starts afresh */
         count++;
     }

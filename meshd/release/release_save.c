@@ -273,6 +273,7 @@ int md_release_put_node(struct md_release *r, const struct md_release_node *in)
     e->outcome = in->outcome;
     e->phase = in->phase;
     e->reason = in->reason;
+    e->serial = in->serial;
     e->opened_ms = in->opened_ms;
     if (e->dirty)
         r->dirty_count--;

@@ -25,6 +25,7 @@ struct node {
 struct entry {
     uint64_t opened_ms; /* active time, 0 not opened */
     uint16_t draw;
+    uint16_t serial; /* WAIVED: of the report it was waived with */
     uint8_t ring;    /* NO_RING: in none */
     uint8_t outcome; /* enum md_outcome */
     uint8_t phase;

@@ -73,11 +73,13 @@ static struct rig rig_of(unsigned nodes)
     return g;
 }
 
+static uint16_t next_serial = 1;
+
 static void say(struct rig *g, uint32_t node, uint16_t running, uint16_t target, enum mp_phase phase,
                 enum mp_reason reason)
 {
     struct mp_report report = {.node = node,
-                               .serial = 1,
+                               .serial = next_serial++,
                                .running = running,
                                .target = target,
                                .phase = (uint8_t)phase,
@@ -156,6 +158,32 @@ static void pass_canary(struct rig *g)
     confirm(g, 10);
     confirm(g, 11);
     wait_s(g, 20);
+}
+
+/* Stops after every step, saves, loads into a new engine, and must end like one that never stopped. */
+static struct md_release *reload(struct rig *g, unsigned nodes, struct md_release_node *kept, unsigned *kept_count)
+{
+    uint8_t blob[MD_RELEASE_STATE_MAX];
+    struct md_release_node node;
+    int len = md_release_save(g->r, RELEASE, blob, sizeof blob);
+    assert_true(len > 0);
+    while (md_release_pop_node(g->r, &node)) {
+        unsigned i = 0;
+        while (i < *kept_count && kept[i].node != node.node)
+            i++;
+        kept[i] = node;
+        *kept_count += i == *kept_count;
+    }
+    struct rig fresh = {.r = md_release_new(crypto_sodium()), .now = g->now};
+    add_nodes(&fresh, nodes);
+    for (int cut = 0; cut < len; cut++)
+        assert_true(md_release_load(fresh.r, blob, (size_t)cut) < 0);
+    assert_int_equal(md_release_load(fresh.r, blob, (size_t)len), 0);
+    assert_int_equal(md_release_load(fresh.r, blob, (size_t)len), MP_ERR_DUPLICATE);
+    for (unsigned i = 0; i < *kept_count; i++)
+        assert_int_equal(md_release_put_node(fresh.r, &kept[i]), 0);
+    md_release_free(g->r);
+    return fresh.r;
 }
 
 static void test_whole_rollout(void **state)
@@ -605,6 +633,38 @@ static void test_advance(void **state)
     md_release_free(g.r);
 }
 
+/* The report a node was waived with is no new trial, however often it is fed (a restart feeds it again). */
+static void test_waived_stays_waived_when_fed_again(void **state)
+{
+    struct rig g = rig_of(2);
+    struct md_counts c;
+    struct md_fact fact = fact_of(11);
+    struct mp_report trial = {
+        .node = 11, .serial = 9, .running = RELEASE - 1, .target = RELEASE, .phase = MP_PHASE_TRIAL};
+    (void)state;
+    start(&g, plan);
+    stage(&g, 10);
+    stage(&g, 11);
+    assert_int_equal(md_release_report(g.r, g.now, &trial), 0);
+    md_release_tick(g.r, g.now);
+    assert_int_equal(md_release_advance(g.r, g.now, RELEASE, "ann"), 0);
+    assert_int_equal(md_release_node(g.r, g.now, &fact), 0);
+    assert_int_equal(md_release_report(g.r, g.now, &trial), 0);
+    assert_int_equal(md_release_counts(g.r, RELEASE, 0, &c), 0);
+    assert_int_equal(c.waived, 2);
+    struct md_release_node kept[2];
+    unsigned kept_count = 0;
+    g.r = reload(&g, 2, kept, &kept_count);
+    assert_int_equal(md_release_report(g.r, g.now, &trial), 0);
+    assert_int_equal(md_release_counts(g.r, RELEASE, 0, &c), 0);
+    assert_int_equal(c.waived, 2);
+    trial.serial++;
+    assert_int_equal(md_release_report(g.r, g.now, &trial), 0);
+    assert_int_equal(md_release_counts(g.r, RELEASE, 0, &c), 0);
+    assert_int_equal(c.waived, 1);
+    md_release_free(g.r);
+}
+
 static void test_revert(void **state)
 {
     struct rig g = rig_of(3);
@@ -858,32 +918,6 @@ static void test_override_flag(void **state)
     md_release_free(g.r);
 }
 
-/* Stops after every step, saves, loads into a new engine, and must end like one that never stopped. */
-static struct md_release *reload(struct rig *g, unsigned nodes, struct md_release_node *kept, unsigned *kept_count)
-{
-    uint8_t blob[MD_RELEASE_STATE_MAX];
-    struct md_release_node node;
-    int len = md_release_save(g->r, RELEASE, blob, sizeof blob);
-    assert_true(len > 0);
-    while (md_release_pop_node(g->r, &node)) {
-        unsigned i = 0;
-        while (i < *kept_count && kept[i].node != node.node)
-            i++;
-        kept[i] = node;
-        *kept_count += i == *kept_count;
-    }
-    struct rig fresh = {.r = md_release_new(crypto_sodium()), .now = g->now};
-    add_nodes(&fresh, nodes);
-    for (int cut = 0; cut < len; cut++)
-        assert_true(md_release_load(fresh.r, blob, (size_t)cut) < 0);
-    assert_int_equal(md_release_load(fresh.r, blob, (size_t)len), 0);
-    assert_int_equal(md_release_load(fresh.r, blob, (size_t)len), MP_ERR_DUPLICATE);
-    for (unsigned i = 0; i < *kept_count; i++)
-        assert_int_equal(md_release_put_node(fresh.r, &kept[i]), 0);
-    md_release_free(g->r);
-    return fresh.r;
-}
-
 static void test_restart_after_every_step(void **state)
 {
     struct rig g = rig_of(20);
@@ -1106,6 +1140,7 @@ int main(void)
         cmocka_unit_test(test_soak_goes_on_after_a_hold),
         cmocka_unit_test(test_resume_waives),
         cmocka_unit_test(test_advance),
+        cmocka_unit_test(test_waived_stays_waived_when_fed_again),
         cmocka_unit_test(test_revert),
         cmocka_unit_test(test_revert_deadline),
         cmocka_unit_test(test_foreign_gateway),
