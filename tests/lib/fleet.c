@@ -143,18 +143,9 @@ void fleet_open(struct fleet *f, const struct fleet_options *options)
     snprintf(program, sizeof program, "%s/bin/meshsim", f->build);
     if (is_kept)
         printf("note: kept %s\n", f->dir);
-    const char *const argv[] = {program,
-                                "live",
-                                options->text != NULL ? scenario : options->scenario,
-                                "--dir",
-                                air,
-                                "--log",
-                                log,
-                                "--stats",
-                                stats,
-                                is_kept ? "--record" : NULL,
-                                record,
-                                NULL};
+    const char *const argv[] = {
+        program,   "live", options->text != NULL ? scenario : options->scenario, "--dir", air, "--log", log,
+        "--stats", stats,  is_kept || options->record ? "--record" : NULL,       record,  NULL};
     f->air = process_start(out, argv);
     fleet_wait(f, 10, "the air to listen", air_listens, control);
 }

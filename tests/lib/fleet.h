@@ -52,6 +52,7 @@ struct fleet_options {
     const char *scenario; /* path of a scenario file, or */
     const char *text;     /* a scenario */
     unsigned watchdog_ms; /* of the nodes, 0: 1500 */
+    bool record;          /* every frame, for fleet_frames() */
 };
 
 struct fleet {
@@ -90,7 +91,7 @@ void fleet_gateway_start(struct fleet *f);
 void fleet_gateway_kill(struct fleet *f); /* SIGKILL */
 
 /* Packs one image a model, bit m of `models` for model m, signs them as one release, and imports that. `stem` is
- * VERSION or VERSION-FAULT of BUILD/images/node-STEM.bin. */
+ * VERSION or VERSION-FAULT of BUILD/images/node-STEM.bin. Signed with the key file fleet.publisher. */
 void fleet_release(struct fleet *f, unsigned release, const char *stem, unsigned models);
 /* The two halves of it. */
 void fleet_sign(struct fleet *f, unsigned release, const char *stem, unsigned models);
@@ -159,6 +160,22 @@ unsigned fleet_booted(const struct fleet_node *n, const char *version);
 /* Time of the first one, UINT64_MAX none. */
 uint64_t fleet_first_boot(const struct fleet_node *n, const char *version);
 
+/*
+ * Ends the air (and with it what can happen) and hands out every frame that was sent, in order, with the devices that
+ * received it: of options.record.
+ */
+struct fleet_frame {
+    uint64_t at_us;
+    const char *device;
+    const uint8_t *frame; /* as of docs/SPEC.md section 1, tag included */
+    size_t len;
+    const char *outcomes; /* "n2=R n3=L ..." */
+};
+typedef void fleet_each_frame(struct fleet *f, const struct fleet_frame *frame, void *ctx);
+void fleet_frames(struct fleet *f, fleet_each_frame *each, void *ctx);
+/* Whether this device received it. */
+bool fleet_received(const struct fleet_frame *frame, const char *device);
+
 /* Report of a node: phase, reason ("" none), release it runs. False when there is none. */
 struct fleet_report {
     char phase[24];
@@ -174,6 +191,8 @@ void fleet_wait_enrolled(struct fleet *f, double seconds);
 void fleet_wait_phase(struct fleet *f, double seconds, unsigned release, const char *phase);
 void fleet_wait_running(struct fleet *f, double seconds, const char *version, unsigned release);
 void fleet_wait_staged(struct fleet *f, double seconds, unsigned release);
+/* Whether a node's log has a line with this text. */
+bool fleet_logged(const struct fleet *f, const char *name, const char *text);
 /* Whether one node's flash holds the image of this release, sealed, verified, in either slot. */
 bool fleet_holds(struct fleet *f, const struct fleet_node *n, unsigned release);
 

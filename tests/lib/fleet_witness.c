@@ -194,6 +194,19 @@ void fleet_wait_running(struct fleet *f, double seconds, const char *version, un
         fleet_fail(f, "waited %.0f s for all to run %s: %s", seconds, version, wanted.last);
 }
 
+bool fleet_logged(const struct fleet *f, const char *name, const char *text)
+{
+    char path[FLEET_PATH_MAX], line[400];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/%s.log", f->dir, name);
+    FILE *file = fopen(path, "re");
+    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL)
+        found = strstr(line, text) != NULL;
+    if (file != NULL)
+        fclose(file);
+    return found;
+}
+
 /* --- flash -----------------------------------------------------------------------------------------------------------
  */
 
@@ -237,4 +250,54 @@ void fleet_wait_staged(struct fleet *f, double seconds, unsigned release)
     struct staged_wanted wanted = {.release = release};
     if (!fleet_poll(f, seconds, all_hold, &wanted))
         fleet_fail(f, "waited %.0f s for all to hold release %u: %s does not", seconds, release, wanted.last);
+}
+
+/* --- frames ----------------------------------------------------------------------------------------------------------
+ */
+
+#define RECORD_LINE_MAX 4096
+#define AD_HEAD 4 /* length, type, company: docs/SPEC.md section 9 */
+
+static size_t from_hex(const char *text, uint8_t *out, size_t cap)
+{
+    size_t n = 0;
+    unsigned byte;
+    while (n < cap && sscanf(text + 2 * n, "%2x", &byte) == 1)
+        out[n++] = (uint8_t)byte;
+    return n;
+}
+
+void fleet_frames(struct fleet *f, fleet_each_frame *each, void *ctx)
+{
+    static char line[RECORD_LINE_MAX];
+    char path[FLEET_PATH_MAX];
+    process_stop(f->air, 3000);
+    f->air = 0;
+    snprintf(path, sizeof path, "%s/air.record", f->dir);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        fleet_fail(f, "nothing was recorded");
+    while (fgets(line, sizeof line, file) != NULL) {
+        unsigned long long start;
+        char device[32], hex[600];
+        uint8_t data[256];
+        int used = 0;
+        if (sscanf(line, "%llu %*u %31s %*u %*u %599s%n", &start, device, hex, &used) != 3)
+            continue;
+        const size_t n = from_hex(hex, data, sizeof data);
+        if (n <= AD_HEAD)
+            continue;
+        const struct fleet_frame frame = {
+            .at_us = start, .device = device, .frame = data + AD_HEAD, .len = n - AD_HEAD, .outcomes = line + used};
+        each(f, &frame, ctx);
+    }
+    fclose(file);
+}
+
+bool fleet_received(const struct fleet_frame *frame, const char *device)
+{
+    char text[40];
+    const int n = snprintf(text, sizeof text, " %s=R", device);
+    const char *at = strstr(frame->outcomes, text);
+    return at != NULL && (at[n] == ' ' || at[n] == '\n' || at[n] == 0);
 }
