@@ -143,7 +143,7 @@ enum { ANY = 1, HOME = 2, OTHER = 4, TARGET = 8, LEFT = 16 }; /* conditions */
 enum { S_NONE = 1 << BOOT_NONE, S_CONFIRMED = 1 << BOOT_CONFIRMED, S_PENDING = 1 << BOOT_PENDING };
 enum { S_TRIAL = 1 << BOOT_TRIAL, S_UPDATE = S_PENDING | S_TRIAL, S_ALL = S_NONE | S_CONFIRMED | S_UPDATE };
 
-/* The first row whose state fits, whose `need` all hold and whose `deny` do not (docs/SPEC.md section 11). */
+/* The first row whose state fits, whose `need` all hold and whose `deny` do not (docs/SPEC.md section 12). */
 static const struct {
     uint8_t states;
     uint8_t need;

@@ -1,5 +1,5 @@
 /*
- * Boot record and boot decision (docs/SPEC.md section 11): which slot to boot, and what to remember of it.
+ * Boot record and boot decision (docs/SPEC.md section 12): which slot to boot, and what to remember of it.
  *
  * The record is an append-only log of 32-byte entries over two pages; the valid entry with the highest sequence is the
  * state. The bootloader calls boot_select() at every reset; the application reads the state with boot_read() and

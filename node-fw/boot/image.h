@@ -1,5 +1,5 @@
 /*
- * Reading a slot: where a payload, its tree and its seal lie, and whether the image verifies (docs/SPEC.md section 12).
+ * Reading a slot: where a payload, its tree and its seal lie, and whether the image verifies (docs/SPEC.md section 13).
  *
  * A slot is `slot_size` bytes of whole pages:
  *

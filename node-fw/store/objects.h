@@ -1,5 +1,5 @@
 /*
- * Object log: small records in flash, replaced atomically (docs/SPEC.md section 12).
+ * Object log: small records in flash, replaced atomically (docs/SPEC.md section 13).
  *
  * The region is split into two groups of pages. Records are appended to the live group; when it is full, the newest
  * record of every key is copied to the other group, whose header is written last. A cut leaves the old or the new

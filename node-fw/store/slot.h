@@ -1,5 +1,5 @@
 /*
- * One slot as a store of chunks (docs/SPEC.md section 12; layout in boot/image.h). Not reentrant per slot.
+ * One slot as a store of chunks (docs/SPEC.md section 13; layout in boot/image.h). Not reentrant per slot.
  *
  * The flash is the state: nothing about progress is persisted. nf_slot_scan() hashes what is there and rebuilds the
  * bitmap. Two things the flash cannot tell by looking at it, so the owner keeps them for it (store.h, fetch marker):
