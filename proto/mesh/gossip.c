@@ -747,6 +747,7 @@ int mp_gossip_load(struct mp_call *c)
     if (len > 0 && mp_receipt_get(&r, raw, (size_t)len) == MP_OK && r.network == n->network) {
         n->round = r.round;
         n->round_generation = r.generation;
+        mp_report_receipt(c, &r); /* the cut may have come between the two */
     }
     mp_bucket_init(&n->verify_bucket, c->now_ms, VERIFY_CAP);
     mp_bucket_init(&n->reset_bucket, c->now_ms, RESET_CAP);

@@ -11,6 +11,7 @@
 #define SERVICE_CAP 8192u
 #define UNKNOWN_CAP 4u
 #define BOOT_MAX 0xFFFFFFu
+#define TRIAL_IMAX_MS 4000u /* a trial has a minute or so to be heard, and others may be on trial too */
 
 _Static_assert(MP_PLACES_MAX <= 15, "a forward names its place in four bits");
 _Static_assert(MP_PUSH_COUNT <= 16, "push_mask has 16 bits");
@@ -100,8 +101,8 @@ int mp_node_init(struct mp_node *n, const struct mp_env *env, const struct mp_id
     mp_bucket_init(&n->unknown_bucket, c.now_ms, UNKNOWN_CAP);
     mp_trickle_start(&n->trickle, c.now_ms, env->random(env->ctx));
     mp_job_arm(n, MP_JOB_TRICKLE, n->trickle.at_ms);
-    error = mp_gossip_load(&c);
-    return error < 0 ? error : mp_report_load(&c);
+    error = mp_report_load(&c);
+    return error < 0 ? error : mp_gossip_load(&c);
 }
 
 /* --- receive -------------------------------------------------------------------------------------------------------
@@ -180,6 +181,8 @@ static void expire_trickle(struct mp_call *c)
 
         if (mp_trickle_expire(&n->trickle, c->env->random(c->env->ctx)) || is_waiting)
             mp_job_hasten(n, MP_JOB_SUMMARY, c->now_ms);
+        if (n->is_trial && n->trickle.interval_ms > TRIAL_IMAX_MS)
+            mp_trickle_start(&n->trickle, n->trickle.start_ms, c->env->random(c->env->ctx));
         mp_job_arm(n, MP_JOB_TRICKLE, n->trickle.at_ms);
         mp_neighbour_age(c, false);
     }

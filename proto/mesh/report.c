@@ -16,6 +16,7 @@
 #define ACK_ENTRY 6u
 #define ACK_ENTRIES_MAX 31u
 #define RECORD_SIZE 12u
+#define RECORD_SIZE_MAX 32u /* a later version's may be longer */
 #define JITTER_MS 2000u
 #define RETRY_MS 1000u
 #define RECEIPT_MS 20000u
@@ -98,12 +99,12 @@ static void take_serial(struct mp_own_report *o)
 int mp_report_load(struct mp_call *c)
 {
     struct mp_own_report *o = &c->n->report;
-    uint8_t raw[RECORD_SIZE];
+    uint8_t raw[RECORD_SIZE_MAX];
     int len = c->env->store->get(c->env->ctx, MP_KIND_REPORT, 0, raw, sizeof raw);
 
     if (len < 0)
         return MP_ERR_STORE;
-    if (len != (int)RECORD_SIZE || raw[8] >= MP_PHASE_COUNT || raw[9] >= MP_REASON_COUNT)
+    if (len < (int)RECORD_SIZE || raw[8] >= MP_PHASE_COUNT || raw[9] >= MP_REASON_COUNT)
         return MP_OK;
     o->running = mp_get16(raw);
     o->target = mp_get16(raw + 2);
@@ -196,8 +197,7 @@ size_t mp_report_write(struct mp_call *c, uint8_t *body)
     if (o->is_taken && o->tries >= 1)
         o->is_taken = false; /* taken, but no receipt came: once more from the start */
     parent = mp_neighbour_parent(c, o->tries % 2);
-    if (o->tries < UINT8_MAX)
-        o->tries++;
+    o->tries = o->tries < UINT8_MAX ? (uint8_t)(o->tries + 1) : UINT8_MAX - 1; /* parents go on taking turns */
     if (parent) {
         if (is_pending(o) && !o->is_taken) {
             struct mp_report r = {.node = n->id,
@@ -306,7 +306,7 @@ int mp_report_receive(struct mp_call *c, const struct mp_header *h, const uint8_
         return MP_OK;
     }
     mp_job_hasten(n, MP_JOB_ACK, c->now_ms + mp_random(c, ACK_SPAN_MS));
-    n->report.tries = 0;
+    n->report.tries &= 1; /* soon, but still the other parent's turn if it was */
     mp_job_hasten(n, MP_JOB_REPORT, c->now_ms + GATHER_MIN_MS + mp_random(c, GATHER_SPAN_MS));
     return MP_OK;
 }
