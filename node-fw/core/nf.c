@@ -1,21 +1,21 @@
 /*
  * The update state machine. Phases, and what ends them:
  *
- *   IDLE       a directive names an image to fetch            -> ERASING (or STAGED, FETCHING when it is there already)
- *   ERASING    a page per expire; all pages blank             -> FETCHING
- *   FETCHING   the last chunk verified                        -> VERIFYING
- *   VERIFYING  some kilobytes per expire; SHA-256 matches     -> STAGED; differs: given up -> IDLE; unreadable ->
- * FETCHING STAGED     open to this node, spread over, not stale, no breaker, battery good, boot request written ->
- * RESETTING TRIAL      echo and self-test                             -> IDLE (confirmed); window over or self-test
- * failed -> RESETTING RESETTING  until the host resets
+ *   IDLE       a directive names an image to fetch           -> ERASING (or STAGED, FETCHING when it is there already)
+ *   ERASING    a page per expire; all pages are blank        -> FETCHING
+ *   FETCHING   the last chunk verified                       -> VERIFYING
+ *   VERIFYING  a few kilobytes per expire; SHA-256 matches   -> STAGED
+ *              it differs: given up                          -> IDLE
+ *              flash does not read: chunks were lost         -> FETCHING
+ *   STAGED     open to this node, spread over, not stale, no breaker, battery good, boot request written -> RESETTING
+ *   TRIAL      echo and self-test                            -> IDLE (confirmed)
+ *              window over, or self-test failed              -> RESETTING
+ *   RESETTING  until the host resets
  *
  * Another image that goes before the target leads from IDLE, ERASING, FETCHING, VERIFYING and STAGED to ERASING.
  *
  * Timers, all in `due`: the next piece of work (ERASING, VERIFYING), the spread delay, the breaker's 24 hours, another
  * look at the battery or at storage that failed (60 s), the next token for starting over (600 s), the confirm window.
- *
- * Three small records are kept in flash: the update last given up, the revert last begun, the boot record last
- * reported.
  */
 #include "nf.h"
 
@@ -24,273 +24,8 @@
 #include "nf_internal.h"
 #include "proto/mp_wire.h"
 
-enum { RESTARTS_MAX = 4, FAILED_SIZE = 16, REVERTED_SIZE = 13, CONFIRM_DEFAULT_S = 300 };
-#define RESTART_EVERY MP_SECONDS(600)
 #define RETRY_AFTER MP_SECONDS(60)
 #define BREAKER_LIMIT MP_SECONDS(24u * 3600u)
-
-static void phase_set(struct nf_node *n, const struct nf_env *env, enum nf_phase phase)
-{
-    enum nf_phase from = (enum nf_phase)n->phase;
-
-    n->phase = (uint8_t)phase;
-    if (from != phase && env->hooks != NULL && env->hooks->phase != NULL)
-        env->hooks->phase(env->mp.ctx, from, phase, (enum mp_phase)n->reported_phase,
-                          (enum mp_reason)n->reported_reason);
-}
-
-/* Own timer: the earliest of what is asked for until it fires. */
-static void wake(struct nf_node *n, mp_time at)
-{
-    if (at < n->due)
-        n->due = at;
-}
-
-/* --- reports and own records ---------------------------------------------------------------------------------------
- */
-
-static void report_send(struct nf_node *n, const struct nf_env *env, mp_time now)
-{
-    enum mp_reason reason = (enum mp_reason)n->reported_reason;
-
-    if (reason == MP_REASON_NONE && n->frozen)
-        reason = MP_REASON_KEYS_FROZEN;
-    n->report_failed = mp_node_report(&n->mp, &env->mp, now, (uint16_t)n->device.release, n->reported_target,
-                                      (enum mp_phase)n->reported_phase, reason) != MP_OK;
-    if (n->report_failed)
-        wake(n, now + RETRY_AFTER);
-}
-
-static void report(struct nf_node *n, const struct nf_env *env, mp_time now, uint32_t target, enum mp_phase phase,
-                   enum mp_reason reason)
-{
-    n->reported_target = (uint16_t)target;
-    n->reported_phase = (uint8_t)phase;
-    n->reported_reason = (uint8_t)reason;
-    report_send(n, env, now);
-}
-
-/* Update given up, and the newest boot record that was reported. */
-static void failed_put(struct nf_node *n, const struct nf_env *env)
-{
-    uint8_t data[FAILED_SIZE];
-
-    mp_put32(data, n->has_failed ? n->failed_release : 0);
-    memcpy(data + 4, n->failed_id, 8);
-    mp_put32(data + 12, n->noted_sequence);
-    env->storage->put(env->mp.ctx, NF_KIND_FAILED, data, sizeof data);
-}
-
-static void failed_get(struct nf_node *n, const struct nf_env *env)
-{
-    uint8_t data[FAILED_SIZE];
-
-    if (env->storage->get(env->mp.ctx, NF_KIND_FAILED, data, sizeof data) != FAILED_SIZE)
-        return;
-    n->failed_release = mp_get32(data);
-    n->has_failed = n->failed_release != 0;
-    memcpy(n->failed_id, data + 4, 8);
-    n->noted_sequence = mp_get32(data + 12);
-}
-
-/* Revert begun: written before the boot request, so that its end is recognised after the reset. */
-static int reverted_put(struct nf_node *n, const struct nf_env *env)
-{
-    uint8_t data[REVERTED_SIZE];
-
-    mp_put32(data, n->reverted_release);
-    memcpy(data + 4, n->revert_id, 8);
-    data[12] = n->has_reverted;
-    return env->storage->put(env->mp.ctx, NF_KIND_REVERTED, data, sizeof data);
-}
-
-static void reverted_get(struct nf_node *n, const struct nf_env *env)
-{
-    uint8_t data[REVERTED_SIZE];
-
-    if (env->storage->get(env->mp.ctx, NF_KIND_REVERTED, data, sizeof data) != REVERTED_SIZE)
-        return;
-    n->reverted_release = mp_get32(data);
-    memcpy(n->revert_id, data + 4, 8);
-    n->has_reverted = data[12] != 0;
-}
-
-static void failed_note(struct nf_node *n, const struct nf_env *env, uint32_t release, const uint8_t id[8])
-{
-    if (!n->has_failed || release >= n->failed_release) {
-        n->has_failed = true;
-        n->failed_release = release;
-        memcpy(n->failed_id, id, 8);
-    }
-    failed_put(n, env);
-}
-
-/* The boot record shows how a revert ended: well or not, it is not begun again for that release. */
-static void revert_done(struct nf_node *n, const struct nf_env *env, const struct boot_record *r)
-{
-    if (n->reverted_release == 0 || n->has_reverted || memcmp(n->revert_id, r->id, 8) != 0)
-        return;
-    n->has_reverted = true;
-    reverted_put(n, env);
-}
-
-/* --- starting ------------------------------------------------------------------------------------------------------
- */
-
-static int boot_counter_take(const struct nf_env *env, uint32_t *boot)
-{
-    uint8_t data[4] = {0};
-    int len = env->storage->get(env->mp.ctx, NF_KIND_BOOT, data, sizeof data);
-
-    *boot = (len == (int)sizeof data ? mp_get32(data) : 0) + 1;
-    if (*boot > 0xFFFFFF)
-        *boot = 1;
-    mp_put32(data, *boot);
-    return env->storage->put(env->mp.ctx, NF_KIND_BOOT, data, sizeof data);
-}
-
-/* The keyset in the store, or the provisioned one, which is put there. */
-static int keyset_load(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings)
-{
-    uint8_t record[MP_KEYSET_SIZE];
-    struct mp_keyset keyset;
-    int len = env->mp.store->get(env->mp.ctx, MP_KIND_KEYSET, 0, record, sizeof record);
-
-    if (len == MP_KEYSET_SIZE && mp_keyset_get(&keyset, record, sizeof record) == MP_OK) {
-        n->frozen = keyset.frozen;
-        return MP_OK;
-    }
-    return env->mp.store->put(env->mp.ctx, MP_KIND_KEYSET, 0, settings->keyset, MP_KEYSET_SIZE);
-}
-
-static int engine_start(struct nf_node *n, const struct nf_env *env, const struct mp_settings *s, mp_time now)
-{
-    struct mp_identity id = {.node = s->node,
-                             .network = s->network,
-                             .index = s->index,
-                             .key_active = s->key_active,
-                             .key_count = s->key_count};
-
-    memcpy(id.key_id, s->key_id, sizeof id.key_id);
-    memcpy(id.network_key, s->network_key, sizeof id.network_key);
-    memcpy(id.report_key, s->report_key, sizeof id.report_key);
-    int error = boot_counter_take(env, &id.boot);
-
-    if (error == MP_OK)
-        error = keyset_load(n, env, s);
-    return error == MP_OK ? mp_node_init(&n->mp, &env->mp, &id, now) : MP_ERR_STORE;
-}
-
-/* Hands a sealed image to the engine, to be served. */
-static bool place_sealed(struct nf_node *n, const struct nf_env *env, mp_time now, unsigned place,
-                         struct mp_manifest *m, uint8_t id[8])
-{
-    uint8_t data[MP_MANIFEST_SIZE];
-
-    if (env->storage->sealed(env->mp.ctx, place, data) != MP_OK || mp_manifest_get(m, data, sizeof data) != MP_OK)
-        return false;
-    mp_manifest_id(env->mp.crypto, data, id);
-    return mp_node_place(&n->mp, &env->mp, now, place, m, id) == MP_OK;
-}
-
-static void trial_begin(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r)
-{
-    uint16_t confirm_s = r->confirm_s != 0 ? r->confirm_s : CONFIRM_DEFAULT_S;
-
-    phase_set(n, env, NF_PHASE_TRIAL);
-    n->target.is_revert = (r->flags & BOOT_FLAG_REVERT) != 0;
-    n->confirm_until = now + MP_SECONDS(confirm_s);
-    wake(n, n->confirm_until);
-    mp_node_trial(&n->mp, &env->mp, now, true);
-    report(n, env, now, r->release, MP_PHASE_TRIAL, MP_REASON_NONE);
-}
-
-/* What a confirmed boot record has to tell, once: an update that was confirmed, or given up and why. */
-static void outcome_report(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r)
-{
-    bool is_revert = (r->flags & BOOT_FLAG_REVERT) != 0;
-    bool has_failed = r->reason != MP_REASON_NONE && r->reason != MP_REASON_CORRUPT_HOME;
-
-    if (is_revert)
-        revert_done(n, env, r);
-    if (r->sequence == n->noted_sequence)
-        return;
-    if (has_failed) {
-        report(n, env, now, r->release, MP_PHASE_ROLLED_BACK, (enum mp_reason)r->reason);
-    } else if (r->reason == MP_REASON_CORRUPT_HOME) {
-        /* No release is to blame, and none is named, or neighbours would hold it against one. */
-        report(n, env, now, 0, MP_PHASE_ROLLED_BACK, MP_REASON_CORRUPT_HOME);
-    } else if ((r->flags & BOOT_FLAG_UPDATED) != 0) {
-        report(n, env, now, r->release, MP_PHASE_CONFIRMED, MP_REASON_NONE);
-    } else {
-        report(n, env, now, 0, MP_PHASE_IDLE, MP_REASON_NONE);
-    }
-    n->noted_sequence = r->sequence;
-    if (has_failed && !is_revert)
-        failed_note(n, env, r->release, r->id);
-    else
-        failed_put(n, env);
-}
-
-static void record_follow(struct nf_node *n, const struct nf_env *env, mp_time now)
-{
-    struct boot_record r;
-
-    if (env->storage->boot_read(env->mp.ctx, &r) != MP_OK)
-        return; /* nothing may be erased or requested without one */
-    n->device.counter_floor = r.floor;
-    if (r.state == BOOT_TRIAL && n->has_home && memcmp(r.id, n->home_id, 8) == 0) {
-        trial_begin(n, env, now, &r);
-        return;
-    }
-    if (r.state != BOOT_CONFIRMED) {
-        /* The bootloader could not record the trial, so home was booted: the request is withdrawn. */
-        env->storage->boot_abort(env->mp.ctx, MP_REASON_STORAGE);
-        if (env->storage->boot_read(env->mp.ctx, &r) != MP_OK || r.state != BOOT_CONFIRMED) {
-            report(n, env, now, r.release, MP_PHASE_ROLLED_BACK, MP_REASON_STORAGE);
-            return;
-        }
-    }
-    n->is_confirmed = true;
-    outcome_report(n, env, now, &r);
-}
-
-int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings, mp_time now)
-{
-    struct mp_manifest m;
-    uint8_t id[8];
-
-    memset(n, 0, sizeof *n);
-    n->due = n->open_since = n->breaker_since = n->confirm_until = MP_NEVER;
-    n->id = settings->node;
-    n->labels = settings->labels;
-    n->restarts = RESTARTS_MAX;
-    n->restart_refill = now + RESTART_EVERY;
-    n->device.product = settings->product;
-    n->device.model = settings->model;
-    n->device.hw_revision = settings->hw_revision;
-    n->device.slot_size = env->storage->capacity(env->mp.ctx);
-    int error = engine_start(n, env, settings, now);
-
-    if (error != MP_OK)
-        return error;
-    failed_get(n, env);
-    reverted_get(n, env);
-    n->reported_phase = n->mp.report.phase;
-    n->reported_reason = n->mp.report.reason;
-    n->reported_target = n->mp.report.target;
-    if (place_sealed(n, env, now, NF_PLACE_HOME, &m, n->home_id)) {
-        n->has_home = true;
-        n->device.version = m.version;
-        n->device.release = m.release;
-        n->home_counter = m.security_counter;
-    }
-    place_sealed(n, env, now, NF_PLACE_TARGET, &m, id);
-    record_follow(n, env, now);
-    n->dirty = true;
-    wake(n, now);
-    return MP_OK;
-}
 
 /* --- following a directive -----------------------------------------------------------------------------------------
  */
@@ -326,17 +61,17 @@ static void target_take(struct nf_node *n, const struct nf_env *env, mp_time now
 /* One token for starting a fetch over: wear has a bound, whatever the directives say. */
 static bool restart_take(struct nf_node *n, mp_time now)
 {
-    while (n->restarts < RESTARTS_MAX && now >= n->restart_refill) {
+    while (n->restarts < NF_RESTARTS_MAX && now >= n->restart_refill) {
         n->restarts++;
-        n->restart_refill += RESTART_EVERY;
+        n->restart_refill += NF_RESTART_EVERY;
     }
     if (n->restarts == 0) {
-        wake(n, n->restart_refill);
+        nf_wake(n, n->restart_refill);
         n->dirty = true;
         return false;
     }
-    if (n->restarts-- == RESTARTS_MAX)
-        n->restart_refill = now + RESTART_EVERY;
+    if (n->restarts-- == NF_RESTARTS_MAX)
+        n->restart_refill = now + NF_RESTART_EVERY;
     return true;
 }
 
@@ -361,7 +96,7 @@ static void start_over(struct nf_node *n, const struct nf_env *env, mp_time now,
     if (c->is_held || !n->is_confirmed || !restart_take(n, now))
         return;
     if (env->mp.store->get(env->mp.ctx, MP_KIND_MANIFEST, c->slot, data, sizeof data) != MP_MANIFEST_SIZE) {
-        wake(n, now + RETRY_AFTER);
+        nf_wake(n, now + RETRY_AFTER);
         n->dirty = true;
         return;
     }
@@ -370,15 +105,15 @@ static void start_over(struct nf_node *n, const struct nf_env *env, mp_time now,
     int error = env->storage->open(env->mp.ctx, data);
 
     if (error != MP_OK) {
-        phase_set(n, env, NF_PHASE_IDLE);
-        report(n, env, now, c->manifest.release, MP_PHASE_REFUSED, nf_refusal(error));
+        nf_phase_set(n, env, NF_PHASE_IDLE);
+        nf_report(n, env, now, c->manifest.release, MP_PHASE_REFUSED, nf_refusal(error));
         n->dirty = true;
-        wake(n, now + RETRY_AFTER);
+        nf_wake(n, now + RETRY_AFTER);
         return;
     }
     target_take(n, env, now, c);
-    phase_set(n, env, NF_PHASE_ERASING);
-    wake(n, now);
+    nf_phase_set(n, env, NF_PHASE_ERASING);
+    nf_wake(n, now);
 }
 
 static void fetch_begin(struct nf_node *n, const struct nf_env *env, mp_time now)
@@ -388,23 +123,23 @@ static void fetch_begin(struct nf_node *n, const struct nf_env *env, mp_time now
 
     if (env->storage->fetching(env->mp.ctx, data) != MP_OK || mp_manifest_get(&m, data, sizeof data) != MP_OK ||
         mp_node_place(&n->mp, &env->mp, now, NF_PLACE_TARGET, &m, n->target.id) != MP_OK) {
-        report(n, env, now, n->target.release, MP_PHASE_REFUSED, MP_REASON_STORAGE);
+        nf_report(n, env, now, n->target.release, MP_PHASE_REFUSED, MP_REASON_STORAGE);
         target_clear(n);
-        phase_set(n, env, NF_PHASE_IDLE);
-        wake(n, now + RETRY_AFTER);
+        nf_phase_set(n, env, NF_PHASE_IDLE);
+        nf_wake(n, now + RETRY_AFTER);
         n->dirty = true;
         return;
     }
-    phase_set(n, env, NF_PHASE_FETCHING);
-    report(n, env, now, n->target.release, MP_PHASE_FETCHING, MP_REASON_NONE);
-    wake(n, now);
+    nf_phase_set(n, env, NF_PHASE_FETCHING);
+    nf_report(n, env, now, n->target.release, MP_PHASE_FETCHING, MP_REASON_NONE);
+    nf_wake(n, now);
 }
 
 static void staged_begin(struct nf_node *n, const struct nf_env *env, mp_time now)
 {
-    phase_set(n, env, NF_PHASE_STAGED);
-    report(n, env, now, n->target.release, MP_PHASE_STAGED, MP_REASON_NONE);
-    wake(n, now);
+    nf_phase_set(n, env, NF_PHASE_STAGED);
+    nf_report(n, env, now, n->target.release, MP_PHASE_STAGED, MP_REASON_NONE);
+    nf_wake(n, now);
 }
 
 static bool is_updating(const struct nf_node *n)
@@ -422,14 +157,14 @@ static void decide(struct nf_node *n, const struct nf_env *env, mp_time now)
         /* Silence means hold. */
         n->target.is_open = false;
         n->open_since = n->breaker_since = MP_NEVER;
-        if (c.refused_release != 0 && !n->target.is_valid)
-            report(n, env, now, c.refused_release, MP_PHASE_REFUSED, c.refused_reason);
+        if (c.refused_release > (n->has_failed ? n->failed_release : 0) && !n->target.is_valid)
+            nf_report(n, env, now, c.refused_release, MP_PHASE_REFUSED, c.refused_reason);
         return;
     }
     if (n->target.is_valid && memcmp(n->target.id, c.id, 8) == 0) {
         target_take(n, env, now, &c);
         if (n->phase == NF_PHASE_STAGED)
-            wake(n, now);
+            nf_wake(n, now);
         return;
     }
     if (is_there(env, c.id, true)) {
@@ -437,8 +172,8 @@ static void decide(struct nf_node *n, const struct nf_env *env, mp_time now)
         staged_begin(n, env, now);
     } else if (is_there(env, c.id, false)) {
         target_take(n, env, now, &c);
-        phase_set(n, env, NF_PHASE_ERASING); /* or what is left of it */
-        wake(n, now);
+        nf_phase_set(n, env, NF_PHASE_ERASING); /* or what is left of it */
+        nf_wake(n, now);
     } else {
         start_over(n, env, now, &c);
     }
@@ -450,7 +185,7 @@ static void decide(struct nf_node *n, const struct nf_env *env, mp_time now)
 static void reset_ask(struct nf_node *n, const struct nf_env *env, enum boot_cause cause)
 {
     n->reset_cause = (uint8_t)cause;
-    phase_set(n, env, NF_PHASE_RESETTING);
+    nf_phase_set(n, env, NF_PHASE_RESETTING);
 }
 
 static void erase_step(struct nf_node *n, const struct nf_env *env, mp_time now)
@@ -458,12 +193,12 @@ static void erase_step(struct nf_node *n, const struct nf_env *env, mp_time now)
     int more = env->storage->work(env->mp.ctx);
 
     if (more > 0) {
-        wake(n, now);
+        nf_wake(n, now);
     } else if (more == 0) {
         fetch_begin(n, env, now);
     } else {
-        report(n, env, now, n->target.release, MP_PHASE_DEFERRED, MP_REASON_STORAGE);
-        wake(n, now + RETRY_AFTER);
+        nf_report(n, env, now, n->target.release, MP_PHASE_DEFERRED, MP_REASON_STORAGE);
+        nf_wake(n, now + RETRY_AFTER);
     }
 }
 
@@ -477,8 +212,8 @@ static void fetch_step(struct nf_node *n, const struct nf_env *env, mp_time now)
         mp_node_recheck(&n->mp, &env->mp, now, NF_PLACE_TARGET);
         return;
     }
-    phase_set(n, env, NF_PHASE_VERIFYING);
-    wake(n, now);
+    nf_phase_set(n, env, NF_PHASE_VERIFYING);
+    nf_wake(n, now);
 }
 
 static void verify_step(struct nf_node *n, const struct nf_env *env, mp_time now)
@@ -486,20 +221,20 @@ static void verify_step(struct nf_node *n, const struct nf_env *env, mp_time now
     int more = env->storage->work(env->mp.ctx);
 
     if (more > 0) {
-        wake(n, now);
+        nf_wake(n, now);
     } else if (more == 0) {
         staged_begin(n, env, now);
     } else if (more == MP_ERR_CHUNK) {
         /* Every chunk matches the tree, the whole does not match the digest: the publisher's mistake, and final. */
-        report(n, env, now, n->target.release, MP_PHASE_REFUSED, MP_REASON_BAD_IMAGE);
-        failed_note(n, env, n->target.release, n->target.id);
+        nf_report(n, env, now, n->target.release, MP_PHASE_REFUSED, MP_REASON_BAD_IMAGE);
+        nf_failed_note(n, env, n->target.release, n->target.id);
         mp_node_drop(&n->mp, NF_PLACE_TARGET);
         target_clear(n);
-        phase_set(n, env, NF_PHASE_IDLE);
+        nf_phase_set(n, env, NF_PHASE_IDLE);
     } else {
         mp_node_recheck(&n->mp, &env->mp, now, NF_PLACE_TARGET);
-        phase_set(n, env, NF_PHASE_FETCHING);
-        wake(n, now + RETRY_AFTER);
+        nf_phase_set(n, env, NF_PHASE_FETCHING);
+        nf_wake(n, now + RETRY_AFTER);
     }
 }
 
@@ -519,7 +254,7 @@ static bool is_broken(struct nf_node *n, mp_time now)
         n->breaker_since = now;
     if (now - n->breaker_since >= BREAKER_LIMIT)
         return false;
-    wake(n, n->breaker_since + BREAKER_LIMIT);
+    nf_wake(n, n->breaker_since + BREAKER_LIMIT);
     return true;
 }
 
@@ -533,7 +268,7 @@ static void activate(struct nf_node *n, const struct nf_env *env, mp_time now)
         n->reverted_release = t->directive_release;
         n->has_reverted = false;
         memcpy(n->revert_id, t->id, 8);
-        error = reverted_put(n, env);
+        error = nf_reverted_put(n, env);
     }
     if (error == MP_OK)
         error = env->storage->boot_request(env->mp.ctx, data, t->confirm_s, t->is_revert);
@@ -541,8 +276,8 @@ static void activate(struct nf_node *n, const struct nf_env *env, mp_time now)
         reset_ask(n, env, BOOT_CAUSE_REQUEST);
         return;
     }
-    report(n, env, now, t->release, MP_PHASE_DEFERRED, nf_refusal(error));
-    wake(n, now + RETRY_AFTER);
+    nf_report(n, env, now, t->release, MP_PHASE_DEFERRED, nf_refusal(error));
+    nf_wake(n, now + RETRY_AFTER);
 }
 
 static void staged_step(struct nf_node *n, const struct nf_env *env, mp_time now)
@@ -553,8 +288,8 @@ static void staged_step(struct nf_node *n, const struct nf_env *env, mp_time now
 
     if (!t->is_open || now < start) {
         if (t->is_open)
-            wake(n, start);
-        report(n, env, now, t->release, MP_PHASE_STAGED, MP_REASON_NONE);
+            nf_wake(n, start);
+        nf_report(n, env, now, t->release, MP_PHASE_STAGED, MP_REASON_NONE);
         return;
     }
     if (mp_node_is_stale(&n->mp, now))
@@ -567,8 +302,8 @@ static void staged_step(struct nf_node *n, const struct nf_env *env, mp_time now
         activate(n, env, now);
         return;
     }
-    wake(n, now + RETRY_AFTER);
-    report(n, env, now, t->release, MP_PHASE_DEFERRED, reason);
+    nf_wake(n, now + RETRY_AFTER);
+    nf_report(n, env, now, t->release, MP_PHASE_DEFERRED, reason);
 }
 
 static void trial_confirm(struct nf_node *n, const struct nf_env *env, mp_time now)
@@ -576,19 +311,19 @@ static void trial_confirm(struct nf_node *n, const struct nf_env *env, mp_time n
     struct boot_record r;
 
     if (env->storage->boot_confirm(env->mp.ctx, n->home_counter) != MP_OK) {
-        wake(n, now + MP_SECONDS(1));
+        nf_wake(n, now + MP_SECONDS(1));
         return;
     }
     mp_node_trial(&n->mp, &env->mp, now, false);
     target_clear(n);
-    phase_set(n, env, NF_PHASE_IDLE);
+    nf_phase_set(n, env, NF_PHASE_IDLE);
     n->dirty = true;
-    wake(n, now);
+    nf_wake(n, now);
     if (env->storage->boot_read(env->mp.ctx, &r) != MP_OK)
         return;
     n->is_confirmed = true;
     n->device.counter_floor = r.floor;
-    outcome_report(n, env, now, &r);
+    nf_outcome(n, env, now, &r);
 }
 
 static void trial_step(struct nf_node *n, const struct nf_env *env, mp_time now)
@@ -599,7 +334,7 @@ static void trial_step(struct nf_node *n, const struct nf_env *env, mp_time now)
         trial_confirm(n, env, now);
     if (n->phase != NF_PHASE_TRIAL)
         return;
-    wake(n, n->confirm_until);
+    nf_wake(n, n->confirm_until);
     if (now < n->confirm_until)
         return;
     if (!n->selftest_done)
@@ -654,7 +389,7 @@ static void events_take(struct nf_node *n, const struct nf_env *env, mp_time now
         (n->phase == NF_PHASE_FETCHING || n->phase == NF_PHASE_VERIFYING)) {
         mp_node_recheck(&n->mp, &env->mp, now, NF_PLACE_TARGET);
         events |= mp_node_events(&n->mp);
-        wake(n, now);
+        nf_wake(n, now);
     }
     if (events == 0)
         return;
@@ -664,12 +399,12 @@ static void events_take(struct nf_node *n, const struct nf_env *env, mp_time now
         n->echoed = true;
     if ((events & MP_EVENT_FORK) != 0) {
         n->frozen = true;
-        report_send(n, env, now);
+        nf_report_send(n, env, now);
     }
     if ((events & (MP_EVENT_KEYSET | MP_EVENT_DIRECTIVE | MP_EVENT_MANIFEST | MP_EVENT_BREAKER)) != 0)
         n->dirty = true;
     if (n->dirty || (events & (MP_EVENT_ECHO | MP_EVENT_COMPLETE)) != 0)
-        wake(n, now);
+        nf_wake(n, now);
 }
 
 int nf_receive(struct nf_node *n, const struct nf_env *env, mp_time now, const uint8_t *frame, size_t len)
@@ -688,7 +423,7 @@ void nf_expire(struct nf_node *n, const struct nf_env *env, mp_time now)
         return;
     n->due = MP_NEVER;
     if (n->report_failed)
-        report_send(n, env, now);
+        nf_report_send(n, env, now);
     if (n->dirty && is_updating(n))
         decide(n, env, now);
     step(n, env, now);
@@ -716,7 +451,7 @@ void nf_selftest(struct nf_node *n, const struct nf_env *env, mp_time now, bool 
     n->selftest_done = true;
     n->selftest_ok = ok;
     if (n->phase == NF_PHASE_TRIAL)
-        wake(n, now);
+        nf_wake(n, now);
 }
 
 bool nf_is_trial(const struct nf_node *n)

@@ -1,10 +1,35 @@
 /*
- * Inside core/: what nf.c (phases) and nf_choose.c (which image, and when) share.
+ * Inside core/: what nf.c (phases), nf_start.c, nf_choose.c (which image) and nf_report.c (what is told and remembered)
+ * share.
  */
 #ifndef NF_INTERNAL_H
 #define NF_INTERNAL_H
 
 #include "nf.h"
+
+enum { NF_RESTARTS_MAX = 4 };            /* tokens for starting a fetch over */
+#define NF_RESTART_EVERY MP_SECONDS(600) /* one more token */
+
+/* The one place where the phase changes; tells the host. */
+void nf_phase_set(struct nf_node *n, const struct nf_env *env, enum nf_phase phase);
+/* Own timer: fires at the earliest time asked for. */
+void nf_wake(struct nf_node *n, mp_time at);
+
+/* Sets the own report; one that cannot be persisted is tried again. target: release sequence. */
+void nf_report(struct nf_node *n, const struct nf_env *env, mp_time now, uint32_t target, enum mp_phase phase,
+               enum mp_reason reason);
+/* Sends what is set once more, with the state of the key chain as it is now. */
+void nf_report_send(struct nf_node *n, const struct nf_env *env, mp_time now);
+/* Reports, once, what a CONFIRMED boot record has to tell: an update that was confirmed, or given up and why. */
+void nf_outcome(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r);
+
+/* The release is not tried again. */
+void nf_failed_note(struct nf_node *n, const struct nf_env *env, uint32_t release, const uint8_t id[8]);
+/* Persists the revert fields. 0 or an error of the storage. */
+int nf_reverted_put(struct nf_node *n, const struct nf_env *env);
+/* Read both records back at start. */
+void nf_failed_get(struct nf_node *n, const struct nf_env *env);
+void nf_reverted_get(struct nf_node *n, const struct nf_env *env);
 
 /* What the release heads ask of this node. */
 struct nf_choice {

@@ -1,10 +1,11 @@
 /*
  * Flash seam: the one way by which boot/, store/ and core/ touch non-volatile memory. A port supplies it.
  *
- * Rules, the same for every part: a page is erased to all ones before it is programmed; program() writes whole granules, aligned;
- * with `write_once` a granule is programmed at most once between erases (parts with ECC), otherwise bits may only go from 1 to 0;
- * read() may answer "uncorrectable" for any range that a power cut left half written. A range that was erased only partly may read blank: after a reset,
- * never program a page whose contents were not verified without erasing it again.
+ * Rules, the same for every part: a page is erased to all ones before it is programmed; program() writes whole
+ * granules, aligned; with `write_once` a granule is programmed at most once between erases (parts with ECC), otherwise
+ * bits may only go from 1 to 0; read() may answer "uncorrectable" for any range that a power cut left half written. A
+ * range that was erased only partly may read blank: after a reset, never program a page whose contents were not
+ * verified without erasing it again.
  */
 #ifndef NF_FLASH_H
 #define NF_FLASH_H
@@ -33,13 +34,14 @@ struct nf_flash {
 
 /* Where things lie. All addresses and sizes are multiples of page_size; regions do not overlap. */
 struct nf_layout {
-    uint32_t boot_record;   /* two pages */
-    uint32_t settings;      /* one page: provisioning record, written once */
-    uint32_t objects;       /* object log */
-    uint32_t objects_size;  /* at least four pages */
+    uint32_t boot_record;  /* two pages */
+    uint32_t settings;     /* one page: provisioning record, written once */
+    uint32_t objects;      /* object log */
+    uint32_t objects_size; /* at least four pages */
     uint32_t slot[2];
-    uint32_t slot_size;     /* each: canonical image, its tree, and the seal */
-    uint32_t slot_base[2];  /* address the CPU sees slot 0, 1 at (for relocation); equal when code is position independent */
+    uint32_t slot_size; /* each: canonical image, its tree, and the seal */
+    uint32_t
+        slot_base[2]; /* address the CPU sees slot 0, 1 at (for relocation); equal when code is position independent */
 };
 
 #endif

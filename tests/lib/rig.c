@@ -73,7 +73,7 @@ static int chunk_keep(void *ctx, uint32_t position, const uint8_t *data, size_t 
 /* Code-like bytes; the relocating kind differs between the two bases in every 23rd word. */
 static void payload_make(struct rig_image *image, const struct rig_part *part, uint32_t release)
 {
-    uint8_t a[RIG_PAYLOAD_MAX], b[RIG_PAYLOAD_MAX];
+    uint8_t a[RIG_PAYLOAD_MAX] = {0}, b[RIG_PAYLOAD_MAX];
     uint32_t size = 11900 + 7 * release, x = 0x9E3779B9u * release + 1;
     size_t bad;
 

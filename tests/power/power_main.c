@@ -37,6 +37,7 @@ struct world {
     uint32_t allowed;      /* bit r: release r was healthy, so it may be confirmed */
     uint32_t cuts;
     uint32_t steps;
+    uint32_t recovered; /* pages erased for the remains of a cut, before the newest boot */
 };
 
 struct op {
@@ -50,7 +51,7 @@ static struct world *recovery;  /* of the run after a first cut */
 static struct op ops[OPS_MAX];  /* of the first run, by number */
 static struct op recovery_ops[OPS_MAX];
 static uint32_t chunks_without_cut;
-static uint64_t planned, fired;
+static uint64_t planned, fired, recovered;
 static char case_id[64];
 static bool is_replay;
 
@@ -173,6 +174,9 @@ static void check_boot(struct world *w)
 
 static void boot(struct world *w)
 {
+    w->recovered += w->rig.store.pages_recovered;
+    w->rig.store.pages_recovered = 0;
+
     int slot = rig_boot(&w->rig, w->cause);
 
     w->cause = BOOT_CAUSE_POWER;
@@ -224,6 +228,7 @@ static void check_end(struct world *w)
     uint32_t page = w->rig.sim.flash.page_size, in_a_page = (page - 2) / MP_CHUNK_SIZE + 2;
     uint32_t allowance = chunks_without_cut + w->cuts * in_a_page;
 
+    recovered += w->recovered + w->rig.store.pages_recovered;
     if (w->rig.counters.chunks_stored > allowance)
         fail("more than a page fetched again for a cut", w->rig.counters.chunks_stored);
     if (w->stage == STAGE_DONE &&
@@ -449,9 +454,9 @@ int main(int argc, char **argv)
         }
     free(snapshots);
     free(recovery);
-    if (planned != fired || ran == 0 || planned == 0)
+    if (planned != fired || ran == 0 || planned == 0 || (!is_replay && recovered == 0))
         return 1;
-    printf("power: %llu cuts planned, %llu fired, every invariant held\n", (unsigned long long)planned,
-           (unsigned long long)fired);
+    printf("power: %llu cuts planned, %llu fired, %llu pages fetched again, every invariant held\n",
+           (unsigned long long)planned, (unsigned long long)fired, (unsigned long long)recovered);
     return argc > 1 || fired >= 100000 ? 0 : 1;
 }
