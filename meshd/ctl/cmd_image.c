@@ -473,3 +473,33 @@ int md_cmd_import(struct md_ctl *c, int argc, char **argv)
     cJSON_Delete(j);
     return MD_EXIT_OK;
 }
+
+/* --- releases ----------------------------------------------------------------------------------------------------- */
+
+static const char releases_help[] = "meshctl releases - what was imported, or fetched from the mesh\n"
+                                    "\n"
+                                    "Usage: meshctl releases\n";
+
+int md_cmd_releases(struct md_ctl *c, int argc, char **argv)
+{
+    cJSON *j = NULL;
+    const cJSON *m;
+    int count = md_ctl_options(argc, argv, NULL, 0, NULL, 0, 0, releases_help);
+    if (count < 0)
+        return MD_OPTIONS_EXIT(count);
+    int status = md_ctl_call(c, "GET", "/v1/releases", NULL, &j);
+    if (status != MD_EXIT_OK)
+        return status;
+    if (c->json) {
+        md_ctl_print_json(j);
+    } else {
+        cJSON_ArrayForEach(m, cJSON_GetObjectItem(j, "manifests"))
+        {
+            printf("release %-5u %s", (unsigned)md_json_number(m, "release"),
+                   md_json_true(m, "payload_held") ? "" : "(payload not held) ");
+            print_image(m);
+        }
+    }
+    cJSON_Delete(j);
+    return MD_EXIT_OK;
+}

@@ -119,6 +119,14 @@ static void print_audit(const cJSON *j)
     }
 }
 
+/* Moves a page's rows to the document that is printed in the end. */
+static void collect(cJSON *page, cJSON *collected)
+{
+    cJSON *rows = cJSON_GetObjectItem(page, "audit");
+    while (rows != NULL && rows->child != NULL)
+        cJSON_AddItemToArray(collected, cJSON_DetachItemViaPointer(rows, rows->child));
+}
+
 int md_cmd_audit(struct md_ctl *c, int argc, char **argv)
 {
     uint64_t since = 0, limit = UINT32_MAX;
@@ -130,6 +138,7 @@ int md_cmd_audit(struct md_ctl *c, int argc, char **argv)
     if (count < 0)
         return MD_OPTIONS_EXIT(count);
     int status = no_verify ? MD_EXIT_OK : verify(c);
+    cJSON *all = cJSON_CreateObject(), *collected = cJSON_AddArrayToObject(all, "audit");
     while (status == MD_EXIT_OK && limit > 0) {
         char path[80];
         cJSON *j = NULL;
@@ -139,9 +148,8 @@ int md_cmd_audit(struct md_ctl *c, int argc, char **argv)
         if (status != MD_EXIT_OK)
             break;
         int rows = cJSON_GetArraySize(cJSON_GetObjectItem(j, "audit"));
-        /* one JSON document a page of 200 rows */
-        if (c->json && (rows > 0 || since == 0))
-            md_ctl_print_json(j);
+        if (c->json)
+            collect(j, collected);
         else
             print_audit(j);
         since = (uint64_t)md_json_number(j, "next");
@@ -150,6 +158,10 @@ int md_cmd_audit(struct md_ctl *c, int argc, char **argv)
         if (rows < 200)
             break;
     }
+    cJSON_AddNumberToObject(all, "next", (double)since);
+    if (status == MD_EXIT_OK && c->json)
+        md_ctl_print_json(all);
+    cJSON_Delete(all);
     return status;
 }
 

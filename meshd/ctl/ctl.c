@@ -26,6 +26,7 @@ static const char main_help[] =
     "Operate:\n"
     "  provision              enter a node, write its settings record\n"
     "  import                 give a bundle to the daemon\n"
+    "  releases               what was imported\n"
     "  rollout                plan, start, list, show, hold, resume, advance, revert\n"
     "  watch                  follow a rollout, a bar a ring\n"
     "  nodes                  list, show, label, name, retire nodes\n"
@@ -54,10 +55,11 @@ static const struct {
     const char *name;
     md_command *run;
 } commands[] = {
-    {"network", md_cmd_network}, {"key", md_cmd_key},       {"provision", md_cmd_provision}, {"image", md_cmd_image},
-    {"sign", md_cmd_sign},       {"import", md_cmd_import}, {"rollout", md_cmd_rollout},     {"nodes", md_cmd_nodes},
-    {"labels", md_cmd_labels},   {"status", md_cmd_status}, {"watch", md_cmd_watch},         {"audit", md_cmd_audit},
-    {"version", md_cmd_version},
+    {"network", md_cmd_network},   {"key", md_cmd_key},         {"provision", md_cmd_provision},
+    {"image", md_cmd_image},       {"sign", md_cmd_sign},       {"import", md_cmd_import},
+    {"releases", md_cmd_releases}, {"rollout", md_cmd_rollout}, {"nodes", md_cmd_nodes},
+    {"labels", md_cmd_labels},     {"status", md_cmd_status},   {"watch", md_cmd_watch},
+    {"audit", md_cmd_audit},       {"version", md_cmd_version},
 };
 
 /* --- options ------------------------------------------------------------------------------------------------------ */

@@ -35,8 +35,8 @@ int md_ctl_run(int argc, char **argv);
 /* --- commands ----------------------------------------------------------------------------------------------------- */
 
 typedef int md_command(struct md_ctl *c, int argc, char **argv);
-md_command md_cmd_network, md_cmd_key, md_cmd_provision, md_cmd_image, md_cmd_sign, md_cmd_import, md_cmd_rollout,
-    md_cmd_nodes, md_cmd_labels, md_cmd_status, md_cmd_watch, md_cmd_audit, md_cmd_version;
+md_command md_cmd_network, md_cmd_key, md_cmd_provision, md_cmd_image, md_cmd_sign, md_cmd_import, md_cmd_releases,
+    md_cmd_rollout, md_cmd_nodes, md_cmd_labels, md_cmd_status, md_cmd_watch, md_cmd_audit, md_cmd_version;
 
 /* A subcommand of a group ("rollout start"). */
 struct md_subcommand {

@@ -279,11 +279,8 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     md_bearer_run(ctx);
 }
 
-static void on_reopen(evutil_socket_t fd, short what, void *ctx)
+static void open_device(struct md_bearer *b)
 {
-    (void)fd;
-    (void)what;
-    struct md_bearer *b = ctx;
     b->fd =
         b->config.hci == MD_HCI_UNIX ? open_unix(b->config.hci_path) : open_tty(b->config.hci_path, b->config.hci_baud);
     if (b->fd < 0) {
@@ -299,7 +296,15 @@ static void on_reopen(evutil_socket_t fd, short what, void *ctx)
     if (b->opens++ > 0)
         mp_hci_restart(&b->hci, md_bearer_now());
     b->phase_seen = MP_HCI_WAIT;
-    md_bearer_run(b);
+}
+
+static void on_reopen(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    struct md_bearer *b = ctx;
+    open_device(b);
+    md_bearer_run(b); /* also without a device: the engine's timers run all the same */
 }
 
 struct md_bearer *md_bearer_new(struct event_base *base, const struct md_config *config, const uint8_t address[6],

@@ -102,6 +102,16 @@ static int end_dropped(struct md_gateway *g, int64_t now_ms)
     return MP_OK;
 }
 
+/* Whether a rollout waits for something that a restart must not cut short. */
+static bool has_active(struct md_gateway *g)
+{
+    struct md_rollout_info info;
+    for (unsigned i = 0; md_release_info(g->release, i, &info) == MP_OK; i++)
+        if (info.phase != MD_PHASE_DONE && info.phase != MD_PHASE_REVERTED && info.phase != MD_PHASE_HELD)
+            return true;
+    return false;
+}
+
 /* Within a transaction: everything the release engine decided, and what has to be signed for it. */
 static int stage_changes(struct md_gateway *g, const char *who)
 {
@@ -121,7 +131,7 @@ static int stage_changes(struct md_gateway *g, const char *who)
     }
     if (bad == MP_OK)
         bad = md_gateway_sign_wanted(g);
-    if (bad == MP_OK && g->live[0] != 0 && now_ms - g->alive_ms >= ALIVE_MS) {
+    if (bad == MP_OK && has_active(g) && now_ms - g->alive_ms >= ALIVE_MS) {
         bad = md_store_set_number(g->store, "alive_ms", now_ms);
         g->alive_ms = now_ms;
     }
@@ -142,7 +152,7 @@ static void undo(struct md_gateway *g, int bad)
 
 static void arm_tick(struct md_gateway *g)
 {
-    uint64_t now = (uint64_t)md_gateway_now_ms(g), wait = g->live[0] != 0 ? ALIVE_MS : TICK_MAX_MS;
+    uint64_t now = (uint64_t)md_gateway_now_ms(g), wait = has_active(g) ? ALIVE_MS : TICK_MAX_MS;
     uint64_t next = md_release_next_expiry(g->release);
     if (next != MD_NEVER_MS && next < now + wait)
         wait = next > now ? next - now : 0;
@@ -280,8 +290,11 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     (void)what;
     struct md_gateway *g = ctx;
+    uint8_t entry[MP_REPORT_ENTRY_SIZE];
     md_gateway_offer_manifests(g);
     md_gateway_sync_places(g);
+    if (mp_node_custody(&g->node, 0, entry) && !evtimer_pending(g->group, NULL))
+        arm_ms(g->group, GROUP_MS);
     md_gateway_commit(g, NULL);
 }
 

@@ -195,9 +195,9 @@ static void units_are_human(void **state)
 static void every_command_has_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"network", "key",           "provision",   "image",     "sign",  "import",
-                                           "rollout", "nodes",         "labels",      "status",    "watch", "audit",
-                                           "version", "rollout start", "nodes label", "key change"};
+    static const char *const commands[] = {"network", "key",      "provision",     "image",       "sign",      "import",
+                                           "rollout", "nodes",    "labels",        "status",      "watch",     "audit",
+                                           "version", "releases", "rollout start", "nodes label", "key change"};
     char line[80];
     expect("--help", MD_EXIT_OK);
     assert_non_null(strstr(out_text, "Exit status"));
