@@ -2,10 +2,12 @@
  * Power cuts at every flash operation of a node's life.
  *
  * The life: it runs release 1; release 2 is staged, fetched, opened, tried and confirmed; a signed revert takes it back
- * to release 1; release 3, whose self-test fails, is tried and given up. A first run without cuts records every
- * operation. Then, for every operation and every way a cut may leave it, the life is resumed from a snapshot just
- * before, cut there, and brought to its end. And for every one of these, every operation from the restart until work
- * goes on where it was (progress beyond that at the cut) is cut a second time, in every way.
+ * to release 1, which the other slot still holds; release 3, whose self-test fails, is tried and given up; release 4 is
+ * confirmed; a revert takes it to release 2, which must be fetched for it. The boot record changes pages and the object
+ * log is compacted on the way. A first run without cuts records every operation. Then, for every operation and every
+ * way a cut may leave it, the life is resumed from a snapshot just before, cut there, and brought to its end. And for
+ * every one of these, every operation from the restart until work goes on where it was (progress beyond that at the
+ * cut) is cut a second time, in every way.
  *
  * Asserted: the cut fired; something boots after every cut; what boots as confirmed was healthy in a trial; an image is
  * tried three times at most; the life always ends as it should, revert and rollback included; not more chunks are
