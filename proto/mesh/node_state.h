@@ -129,6 +129,9 @@ struct mp_node {
     uint32_t epoch;
     uint32_t echo_node; /* who waits for an echo, 0 none */
     uint32_t echo_nonce;
+    uint32_t ack_node; /* who brought reports last, and low 32 bits of that frame's counter */
+    uint32_t ack_mark;
+    uint32_t report_mark; /* low 32 bits of the counter of the last REPORT sent */
     uint32_t due_ms[MP_JOB_COUNT];
     uint16_t armed;
     uint16_t network;

@@ -217,6 +217,7 @@ size_t mp_report_write(struct mp_call *c, uint8_t *body)
     schedule(c);
     if (count == 0)
         return 0;
+    n->report_mark = (uint32_t)n->counter; /* that of this frame */
     mp_put32(body, parent->node);
     mp_put32(body + 4, parent->nonce);
     body[8] = (uint8_t)count;
@@ -294,6 +295,8 @@ int mp_report_receive(struct mp_call *c, const struct mp_header *h, const uint8_
         return MP_OK;
     if (mp_get32(body + 4) != n->nonce)
         return MP_ERR_REPLAY;
+    n->ack_node = h->source;
+    n->ack_mark = (uint32_t)h->counter;
     for (unsigned i = 0; i < count; i++)
         taken += take(c, body + REPORT_FIXED + MP_REPORT_ENTRY_SIZE * i, h->source);
     if (taken == 0)
@@ -321,7 +324,7 @@ int mp_report_receive_ack(struct mp_call *c, const uint8_t *body, size_t len)
         n->echo_node = 0; /* somebody else was quicker */
     if (mp_get32(body) != n->id)
         return MP_OK;
-    if (mp_get32(body + 4) != n->nonce)
+    if (mp_get32(body + 4) != n->nonce && (len == ACK_FIXED || !n->report_mark || mp_get32(body + 4) != n->report_mark))
         return MP_ERR_REPLAY;
     if (n->is_trial)
         n->events |= MP_EVENT_ECHO;
@@ -346,33 +349,43 @@ void mp_report_echo(struct mp_call *c, uint32_t node, uint32_t nonce)
     mp_job_hasten(c->n, MP_JOB_ACK, c->now_ms + mp_random(c, ECHO_SPAN_MS));
 }
 
-/* Acknowledges everything that one neighbour brought; entries written to body. */
+/* What an acknowledgement to this node has to echo: its nonce, or of the last that brought something the mark of its
+ * frame, since whoever reports is not always among the neighbours that are kept. 0: it will send again. */
+static uint32_t echo_for(struct mp_node *n, uint32_t node)
+{
+    const struct mp_neighbour *b = mp_neighbour_find(n, node);
+
+    if (b && b->nonce)
+        return b->nonce;
+    return node == n->ack_node ? n->ack_mark : 0;
+}
+
+/* Acknowledges everything that one node brought; entries written to body. */
 static size_t write_custody_ack(struct mp_call *c, uint8_t *body)
 {
     struct mp_node *n = c->n;
-    const struct mp_neighbour *to = NULL;
+    uint32_t to = 0, echo = 0;
     size_t len = ACK_FIXED;
 
     for (unsigned i = 0; i < n->custody_count && len < ACK_FIXED + ACK_ENTRY * ACK_ENTRIES_MAX; i++) {
         struct mp_custody *k = &n->custody[i];
 
-        if (!(k->flags & MP_CUSTODY_ACK) || (to && k->from != to->node))
+        if (!(k->flags & MP_CUSTODY_ACK) || (to && k->from != to))
             continue;
         if (!to)
-            to = mp_neighbour_find(n, k->from);
+            echo = echo_for(n, k->from);
         k->flags &= (uint8_t)~MP_CUSTODY_ACK;
-        if (!to || !to->nonce) {
-            to = NULL; /* gone, or rebooted: it will send again */
+        if (!echo)
             continue;
-        }
+        to = k->from;
         memcpy(body + len, k->entry, ACK_ENTRY);
         len += ACK_ENTRY;
     }
     compact(n);
     if (!to)
         return 0;
-    mp_put32(body, to->node);
-    mp_put32(body + 4, to->nonce);
+    mp_put32(body, to);
+    mp_put32(body + 4, echo);
     return len;
 }
 

@@ -436,6 +436,36 @@ static void acknowledgements_need_the_nonce(void **state)
     mesh_free(mesh);
 }
 
+/* Instead of the nonce, the mark of the last REPORT serves; of no other, not before there was one, and not as an echo.
+ */
+static void acknowledgements_may_echo_the_report(void **state)
+{
+    struct mesh *mesh = mesh_new(2, 0, 1);
+    struct mp_node *n = engine(mesh, SELF);
+    struct ledger l = {{0}, {0}, 0};
+    uint8_t body[14];
+    (void)state;
+
+    mp_put32(body, n->id);
+    mp_put32(body + 4, 0);
+    mp_put32(body + 8, n->id);
+    mp_put16(body + 12, 1);
+    assert_int_equal(mesh_forge(mesh, SELF, PEER, MP_TYPE_REPORT_ACK, body, 14), MP_ERR_REPLAY);
+    mesh_full(mesh, 0);
+    run(mesh, &l, MP_SECONDS(20), MP_SECONDS(5));
+    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_STAGED), MP_OK);
+    mesh_run(mesh, MP_SECONDS(5));
+    assert_true(mesh->node[SELF].counters.written[MP_TYPE_REPORT] > 0);
+    n->report.is_taken = false;
+    mp_put32(body + 4, n->report_mark + 1);
+    assert_int_equal(mesh_forge(mesh, SELF, PEER, MP_TYPE_REPORT_ACK, body, 14), MP_ERR_REPLAY);
+    mp_put32(body + 4, n->report_mark);
+    assert_int_equal(mesh_forge(mesh, SELF, PEER, MP_TYPE_REPORT_ACK, body, 8), MP_ERR_REPLAY);
+    assert_int_equal(mesh_forge(mesh, SELF, PEER, MP_TYPE_REPORT_ACK, body, 14), MP_OK);
+    assert_true(n->report.is_taken);
+    mesh_free(mesh);
+}
+
 /* A REPORT body for node `to` with `count` entries of origins from `origin` on. */
 static size_t make_report(struct mesh *mesh, unsigned to, uint32_t origin, unsigned count, uint16_t serial,
                           uint8_t *body)
@@ -481,6 +511,29 @@ static void malformed_reports_are_refused_whole(void **state)
     assert_int_equal(mesh_forge(mesh, SELF, PEER, MP_TYPE_REPORT, body, len), MP_ERR_FORMAT);
     assert_int_equal(mesh_forge(mesh, SELF, PEER, MP_TYPE_REPORT, good, len), MP_OK);
     assert_int_equal(engine(mesh, SELF)->custody_count, 3);
+    mesh_free(mesh);
+}
+
+/* The neighbour table is full; who reports all the same is told that it was taken, and can stop. */
+static void strangers_are_acknowledged(void **state)
+{
+    struct mesh *mesh = mesh_new(2, 0, 1);
+    uint8_t body[MP_BODY_MAX];
+    const struct mesh_sent *ack;
+    (void)state;
+
+    for (unsigned i = 0; i < MP_NEIGHBOURS_MAX; i++)
+        mesh_greet(mesh, SELF, PEER + i, NONCE, 0, 0, 0);
+    mesh_greet(mesh, SELF, PEER + 100, NONCE, 0, 0, 0);
+    assert_null(mp_neighbour_find(engine(mesh, SELF), PEER + 100));
+    assert_int_equal(mesh_forge(mesh, SELF, PEER + 100, MP_TYPE_REPORT, body, make_report(mesh, SELF, 100, 3, 1, body)),
+                     MP_OK);
+    mesh_run(mesh, MP_MS(100));
+    ack = mesh_last(mesh, SELF, MP_TYPE_REPORT_ACK, 0);
+    assert_non_null(ack);
+    assert_int_equal(ack->len, 25 + 8 + 3 * 6);
+    assert_int_equal(mp_get32(ack->frame + MP_HEADER_SIZE), PEER + 100);
+    assert_int_equal(mp_get32(ack->frame + MP_HEADER_SIZE + 4), (uint32_t)(mesh->forged_counter - 1));
     mesh_free(mesh);
 }
 
@@ -731,6 +784,8 @@ int main(void)
         cmocka_unit_test(endless_tries_still_alternate),
         cmocka_unit_test(a_forged_acknowledgement_loses_nothing),
         cmocka_unit_test(acknowledgements_need_the_nonce),
+        cmocka_unit_test(acknowledgements_may_echo_the_report),
+        cmocka_unit_test(strangers_are_acknowledged),
         cmocka_unit_test(malformed_reports_are_refused_whole),
         cmocka_unit_test(full_custody_takes_no_more),
         cmocka_unit_test(gateways_acknowledge_after_the_commit),
