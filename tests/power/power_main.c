@@ -456,9 +456,11 @@ int main(int argc, char **argv)
         }
     free(snapshots);
     free(recovery);
+    if (planned == 0)
+        fprintf(stderr, "power: no such part or case\n");
     if (planned != fired || ran == 0 || planned == 0 || (!is_replay && recovered == 0))
         return 1;
-    printf("power: %llu cuts planned, %llu fired, %llu pages fetched again, every invariant held\n",
+    printf("power: %llu cuts planned, %llu fired, page recovery seen %llu times, every invariant held\n",
            (unsigned long long)planned, (unsigned long long)fired, (unsigned long long)recovered);
     return argc > 1 || fired >= 100000 ? 0 : 1;
 }
