@@ -258,7 +258,6 @@ static void note_arrival(struct mp_call *c, uint32_t position)
             mp_job_hasten(n, MP_JOB_REQUEST, c->now_ms + REQUEST_TREE_MIN_MS + mp_random(c, REQUEST_TREE_SPAN_MS));
         n->frontier = position + 1;
     }
-    n->request_stalls = 0;
 }
 
 static void complete(struct mp_call *c)
@@ -307,6 +306,7 @@ int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_
     if (c->env->counters)
         c->env->counters->chunks_stored++;
     n->places[place].held++;
+    n->request_stalls = 0; /* only what could be used counts: a broken store must not drain its neighbours */
     n->fetch_new_ms = c->now_ms;
     if (mp_job_is_armed(n, MP_JOB_SERVE))
         mp_job_arm(n, MP_JOB_SERVE, c->now_ms);

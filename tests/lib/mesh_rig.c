@@ -36,6 +36,8 @@ static bool fails(struct mesh_node *n, uint32_t *budget)
         (*budget)--;
         return true;
     }
+    if (n->fail_percent && next_random(&n->draws) % 100 < n->fail_percent)
+        return true;
     return n->fail_every && n->calls % n->fail_every == 0;
 }
 
@@ -220,7 +222,7 @@ static void serve_events(struct mesh *mesh, struct mesh_node *n)
         mp_node_counter_persisted(&n->engine);
     if (n->identity.is_gateway && n->is_committing)
         mp_node_custody_done(&n->engine, mesh->now, MP_CUSTODY_MAX);
-    if (!(events & MP_EVENT_MANIFEST) || !n->model || n->image[1] || !mesh->images)
+    if (!n->model || n->image[1] || !mesh->images) /* not on the event alone: the store may fail just then */
         return;
     for (const struct mesh_image *const *image = mesh->images; *image; image++)
         for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++)

@@ -51,17 +51,18 @@ struct mesh_node {
     uint8_t record[MP_KIND_COUNT][MESH_SLOTS][MP_RECORD_MAX];
     const struct mesh_image *image[MP_PLACES_MAX]; /* NULL: place not open */
     uint8_t *bitmap[MP_PLACES_MAX];
-    uint32_t events;     /* all since the last mesh_take_events() */
-    uint32_t draws;      /* random state */
-    uint32_t fail_puts;  /* the next so many put and chunk_put calls fail */
-    uint32_t fail_gets;  /* the next so many get and chunk_get calls fail */
-    uint32_t fail_every; /* every nth call to the store fails, 0 none */
-    uint32_t calls;      /* to the store */
-    uint32_t put_count;  /* successful puts of records */
-    mp_time free_at;     /* bearer */
-    uint16_t model;      /* opens a place for this model's manifests, 0 none */
-    bool is_off;         /* neither hears nor runs */
-    bool is_committing;  /* gateway: commits custody at once */
+    uint32_t events;       /* all since the last mesh_take_events() */
+    uint32_t draws;        /* random state */
+    uint32_t fail_puts;    /* the next so many put and chunk_put calls fail */
+    uint32_t fail_gets;    /* the next so many get and chunk_get calls fail */
+    uint32_t fail_every;   /* every nth call to the store fails, 0 none */
+    uint32_t fail_percent; /* so many calls to the store fail at random */
+    uint32_t calls;        /* to the store */
+    uint32_t put_count;    /* successful puts of records */
+    mp_time free_at;       /* bearer */
+    uint16_t model;        /* opens a place for this model's manifests, 0 none */
+    bool is_off;           /* neither hears nor runs */
+    bool is_committing;    /* gateway: commits custody at once */
 };
 
 /* A frame that went out. */
