@@ -160,11 +160,11 @@ void demo_openings(struct demo *d, struct demo_release *r)
     const double begun_ms = wall_ms() - (fleet_now() - r->begun) * 1e3;
     char path[64];
     cJSON *page;
-    for (double since = 0, next = 0;; since = next) {
+    for (long long since = 0, next = 0;; since = next) {
         const cJSON *row;
-        snprintf(path, sizeof path, "/v1/audit?since=%.0f&limit=%d", since, AUDIT_ROWS);
+        snprintf(path, sizeof path, "/v1/audit?since=%lld&limit=%d", since, AUDIT_ROWS);
         page = fleet_get(&d->fleet, path);
-        next = fleet_number(page, "next");
+        next = (long long)fleet_number(page, "next");
         cJSON_ArrayForEach(row, cJSON_GetObjectItem(page, "audit"))
         {
             for (int k = 0; k < DEMO_RINGS; k++)

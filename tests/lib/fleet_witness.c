@@ -277,7 +277,7 @@ void fleet_frames(struct fleet *f, fleet_each_frame *each, void *ctx)
     FILE *file = fopen(path, "re");
     if (file == NULL)
         fleet_fail(f, "nothing was recorded");
-    while (fgets(line, sizeof line, file) != NULL) {
+    while (fgets(line, sizeof line, file) != NULL) { // cppcheck-suppress nullPointerRedundantCheck
         unsigned long long start;
         char device[32], hex[600];
         uint8_t data[256];

@@ -4,8 +4,10 @@
 
 #include "proto/mp_wire.h"
 
-_Static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(struct mp_sha256), "struct mp_sha256 must hold libsodium's state");
-_Static_assert(_Alignof(crypto_hash_sha256_state) <= _Alignof(struct mp_sha256), "struct mp_sha256 must be aligned for it");
+_Static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(struct mp_sha256),
+               "struct mp_sha256 must hold libsodium's state");
+_Static_assert(_Alignof(crypto_hash_sha256_state) <= _Alignof(struct mp_sha256),
+               "struct mp_sha256 must be aligned for it");
 
 static uint64_t siphash(const uint8_t key[16], const uint8_t *data, size_t len)
 {
