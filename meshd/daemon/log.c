@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,17 @@ static const char *const names[MD_LOG_LEVELS] = {"error", "warning", "info", "de
 void md_log_set(enum md_log_level level)
 {
     threshold = level;
+}
+
+int md_log_start(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? -1 : 0;
 }
 
 int md_log_parse(const char *name)

@@ -9,6 +9,9 @@
 
 enum md_log_level { MD_LOG_ERROR, MD_LOG_WARNING, MD_LOG_INFO, MD_LOG_DEBUG, MD_LOG_LEVELS };
 
+/* Puts /dev/null where standard input, output or error is closed: a connection that took the number of standard error
+ * would be sent the log. 0, or -1 with errno. Call first of all. */
+int md_log_start(void);
 /* Lines above this level are dropped. MD_LOG_INFO at start. */
 void md_log_set(enum md_log_level level);
 /* "error", "warning", "info", "debug" to a level; -1 for anything else. */

@@ -164,6 +164,8 @@ int main(int argc, char **argv)
 {
     struct options o = {.file = MD_CONFIG_FILE};
     struct md_config config;
+    if (md_log_start() != 0)
+        return 1;
     int status = parse_options(argc, argv, &o);
     if (status >= 0)
         return status;

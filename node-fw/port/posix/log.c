@@ -1,11 +1,23 @@
 #include "log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 static int log_fd = STDOUT_FILENO;
+
+int port_log_start(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? -1 : 0;
+}
 
 void port_log_to(int fd)
 {

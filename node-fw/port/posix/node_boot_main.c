@@ -202,6 +202,8 @@ static int provision(struct arguments *a)
 int main(int argc, char **argv)
 {
     struct arguments a;
+    if (port_log_start() != 0)
+        return 1;
     const char *verb = argc > 1 && argv[1][0] != '-' ? argv[1] : "run";
     if (argc > 1 && argv[1][0] != '-') {
         argv++;
