@@ -23,6 +23,7 @@
 
 #include "node-fw/port/crypto/crypto_sodium.h"
 #include "node-fw/port/posix/child.h"
+#include "node-fw/port/posix/log.h"
 
 #define ROLE "TEST_CHILD_ROLE"
 
@@ -84,6 +85,13 @@ static int play(const char *role)
         kick_for(900);
         return BOOT_CAUSE_REQUEST;
     }
+    if (strcmp(role, "leave one behind") == 0) {
+        if (fork() == 0)
+            nap(60000);
+        return BOOT_CAUSE_REQUEST;
+    }
+    if (strcmp(role, "loader variables") == 0)
+        return getenv("LD_PRELOAD") == NULL && getenv("LD_LIBRARY_PATH") == NULL ? BOOT_CAUSE_REQUEST : 1;
     if (strcmp(role, "close kick") == 0) {
         close(number(PORT_ENV_KICK));
         nap(60000);
@@ -309,6 +317,49 @@ static void test_dies_with_the_bootloader(void **state)
     close(life[0]);
 }
 
+/* What an image started ends with it: it could write to the flash while the next boot reads. */
+static void test_nothing_of_an_image_outlives_it(void **state)
+{
+    (void)state;
+    int life[2];
+    char byte;
+    assert_int_equal(pipe(life), 0); /* inherited by all: end of file once all are gone */
+    assert_int_equal(run_role("leave one behind", 10000).cause, BOOT_CAUSE_REQUEST);
+    close(life[1]);
+    struct pollfd p = {.fd = life[0], .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(read(life[0], &byte, 1), 0);
+    close(life[0]);
+}
+
+static void test_loader_variables_are_not_passed_on(void **state)
+{
+    (void)state;
+    setenv("LD_PRELOAD", "/nonexistent/other.so", 1);
+    setenv("LD_LIBRARY_PATH", "/nonexistent", 1);
+    const struct port_end end = run_role("loader variables", 10000);
+    unsetenv("LD_PRELOAD");
+    unsetenv("LD_LIBRARY_PATH");
+    assert_int_equal(end.cause, BOOT_CAUSE_REQUEST);
+}
+
+/* Started with its standard descriptors closed, nothing opened later takes their numbers. */
+static void test_closed_standard_descriptors_are_filled(void **state)
+{
+    (void)state;
+    int status = -1;
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        close(STDERR_FILENO);
+        _exit(port_log_start() == 0 && open("/dev/null", O_RDWR) > STDERR_FILENO ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void test_what_cannot_run(void **state)
 {
     (void)state;
@@ -384,6 +435,9 @@ int main(void)
         cmocka_unit_test(test_killed_from_outside),
         cmocka_unit_test(test_stop_ends_it),
         cmocka_unit_test(test_dies_with_the_bootloader),
+        cmocka_unit_test(test_nothing_of_an_image_outlives_it),
+        cmocka_unit_test(test_loader_variables_are_not_passed_on),
+        cmocka_unit_test(test_closed_standard_descriptors_are_filled),
         cmocka_unit_test(test_what_cannot_run),
         cmocka_unit_test(test_names),
     };

@@ -91,6 +91,16 @@ static void keep_across_exec(int fd)
         _exit(126);
 }
 
+/* What tells the loader to put other code into a process is not for one whose code was verified. */
+static void drop_loader_variables(void)
+{
+    char **to = environ;
+    for (char **from = environ; *from != NULL; from++)
+        if (strncmp(*from, "LD_", 3) != 0)
+            *to++ = *from;
+    *to = NULL;
+}
+
 /* The child's side of the fork; does not return. */
 static void become_image(const struct port_child *c, int kick, pid_t parent)
 {
@@ -116,6 +126,7 @@ static void become_image(const struct port_child *c, int kick, pid_t parent)
         close(null);
     keep_across_exec(c->flash);
     keep_across_exec(kick);
+    drop_loader_variables();
     set_number(PORT_ENV_FLASH, (unsigned)c->flash);
     set_number(PORT_ENV_KICK, (unsigned)kick);
     set_number(PORT_ENV_WATCHDOG, c->watchdog_ms);
@@ -200,7 +211,10 @@ int port_child_run(const struct port_child *c, struct port_end *end)
         watch(c, process, kick[0], end, &late);
     else
         rc = -errno;
-    kill(pid, SIGKILL); /* no other process can have this id before waitpid() */
+    /* No other process or group can have this id before waitpid(). The group: what the image started has the flash
+     * open, too, and must not write while the next boot reads. */
+    kill(-pid, SIGKILL);
+    kill(pid, SIGKILL);
     while (waitpid(pid, &end->status, 0) < 0 && errno == EINTR)
         ;
     end->cause = late ? BOOT_CAUSE_WATCHDOG : cause_of(end->status);
