@@ -153,32 +153,44 @@ void md_api_node_settings(struct md_api *a, const struct md_call *call, struct m
 
 /* --- labels ------------------------------------------------------------------------------------------------------- */
 
-/* Bit of a label, which gets the lowest free bit when it is new and may be made. -1 with the reply filled in. */
-static int label_bit(struct md_api *a, const cJSON *item, bool make, struct md_http_reply *reply)
+/* Bit of a label; a name that is not known gets the lowest free bit when `made` is given, which notes it. -1 with the
+ * reply filled in. */
+static int label_bit(struct md_api *a, const cJSON *item, uint16_t *made, struct md_http_reply *reply)
 {
     struct md_registry *g = md_gateway_registry(a->gateway);
     char number[16];
     const char *name = cJSON_IsString(item) ? item->valuestring : "";
-    if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < MD_LABELS) {
+    if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < MD_LABELS &&
+        item->valuedouble == (double)item->valueint) {
         snprintf(number, sizeof number, "%d", item->valueint);
         name = number;
     }
     int bit = md_registry_label(g, name);
-    for (unsigned i = 0; bit < 0 && make && name[0] != '\0' && i < MD_LABELS; i++) {
+    for (unsigned i = 0; bit < 0 && made != NULL && name[0] != '\0' && i < MD_LABELS; i++) {
         if (md_registry_label_name(g, i)[0] != '\0')
             continue;
         if (md_registry_name_label(g, i, name) != MP_OK)
             break;
+        *made = (uint16_t)(*made | 1u << i);
         bit = (int)i;
     }
     if (bit < 0)
-        md_http_fail(reply, make ? 400 : 404, "at most 16 labels; letters, digits, '-' and '_'", "no label \"%.40s\"",
-                     name);
+        md_http_fail(reply, made != NULL ? 400 : 404, "at most 16 labels; letters, digits, '-' and '_'",
+                     "no label \"%.40s\"", name);
     return bit;
 }
 
-/* Labels of a JSON array as bits. False with the reply filled in. */
-static bool label_bits(struct md_api *a, const struct md_call *call, const char *field, bool make, uint16_t *bits,
+/* Takes back the labels that a request made and then had no use for: a refusal leaves nothing behind. */
+static void forget_labels(struct md_api *a, uint16_t made)
+{
+    for (unsigned bit = 0; bit < MD_LABELS; bit++)
+        if ((made >> bit & 1) != 0)
+            md_registry_name_label(md_gateway_registry(a->gateway), bit, "");
+}
+
+/* Labels of a JSON array as bits; made (may be NULL: none are made) tells which are new. False with the reply filled in
+ * and nothing made. */
+static bool label_bits(struct md_api *a, const struct md_call *call, const char *field, uint16_t *made, uint16_t *bits,
                        struct md_http_reply *reply)
 {
     const cJSON *array = cJSON_GetObjectItemCaseSensitive(call->body, field), *item;
@@ -191,9 +203,11 @@ static bool label_bits(struct md_api *a, const struct md_call *call, const char 
     }
     cJSON_ArrayForEach(item, array)
     {
-        int bit = label_bit(a, item, make, reply);
-        if (bit < 0)
+        int bit = label_bit(a, item, made, reply);
+        if (bit < 0) {
+            forget_labels(a, made != NULL ? *made : 0);
             return false;
+        }
         *bits = (uint16_t)(*bits | 1u << bit);
     }
     return true;
@@ -252,12 +266,13 @@ void md_api_provision(struct md_api *a, const struct md_call *call, struct md_ht
     struct md_provision in = {0};
     struct md_node node;
     uint8_t settings[MP_SETTINGS_SIZE];
+    uint16_t made = 0;
     if (md_api_number(call, "node", 1, 0xFFFFFFFEu, &id, reply) < 0 ||
         !md_api_need_number(call, "product", 0, UINT32_MAX, &product, reply) ||
         !md_api_need_number(call, "model", 0, UINT16_MAX, &model, reply) ||
         md_api_number(call, "hw_revision", 0, 31, &revision, reply) < 0 ||
         md_api_string(call, "name", MD_NODE_NAME_MAX - 1, &name, reply) < 0 ||
-        !label_bits(a, call, "labels", true, &in.labels, reply))
+        !label_bits(a, call, "labels", &made, &in.labels, reply))
         return;
     in.node = (uint32_t)id;
     in.product = (uint32_t)product;
@@ -268,6 +283,7 @@ void md_api_provision(struct md_api *a, const struct md_call *call, struct md_ht
         md_registry_provision(md_gateway_registry(a->gateway), md_gateway_now_ms(a->gateway), &in, &node, settings);
     if (bad != MP_OK) {
         md_api_fail_code(a, reply, bad, "provision", md_registry_error(md_gateway_registry(a->gateway)));
+        forget_labels(a, made);
         return;
     }
     md_gateway_audit(a->gateway, call->who, "node.provision", "%s is node %u, product %u model %u revision %u",
@@ -309,14 +325,15 @@ void md_api_unretire(struct md_api *a, const struct md_call *call, struct md_htt
 void md_api_label(struct md_api *a, const struct md_call *call, struct md_http_reply *reply)
 {
     struct md_node node;
-    uint16_t add, remove;
-    if (!find_node(a, call, &node, reply) || !label_bits(a, call, "remove", false, &remove, reply) ||
-        !label_bits(a, call, "add", true, &add, reply))
+    uint16_t add, remove, made = 0;
+    if (!find_node(a, call, &node, reply) || !label_bits(a, call, "remove", NULL, &remove, reply) ||
+        !label_bits(a, call, "add", &made, &add, reply))
         return;
     uint16_t labels = (uint16_t)((node.labels & ~remove) | add);
     int bad = md_registry_set_labels(md_gateway_registry(a->gateway), node.node, labels);
     if (bad != MP_OK) {
         md_api_fail_code(a, reply, bad, "label", md_registry_error(md_gateway_registry(a->gateway)));
+        forget_labels(a, made);
         return;
     }
     md_gateway_audit(a->gateway, call->who, "node.label", "labels of %s (%u) are 0x%04x, were 0x%04x", node.name,

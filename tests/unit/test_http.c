@@ -401,6 +401,34 @@ static void a_node_lives_through_the_api(void **state)
     cJSON_Delete(json);
 }
 
+static int labels(const struct world *w)
+{
+    cJSON *json = NULL;
+    assert_int_equal(call(w, "GET", "/v1/labels", NULL, &json), 200);
+    int count = cJSON_GetArraySize(cJSON_GetObjectItem(json, "labels"));
+    cJSON_Delete(json);
+    return count;
+}
+
+static void a_refused_request_leaves_no_label_behind(void **state)
+{
+    struct world *w = *state;
+    static const char *const bodies[] = {
+        "{\"product\":1,\"model\":2,\"name\":\"twin\",\"labels\":[\"left\"]}",      /* the name is taken */
+        "{\"product\":1,\"model\":2,\"name\":\"a b\",\"labels\":[\"left\"]}",       /* no name at all */
+        "{\"product\":1,\"model\":2,\"labels\":[\"left\",\"right\",\"no label\"]}", /* the third is none */
+        "{\"product\":1,\"model\":2,\"labels\":[\"left\",1.5]}",
+    };
+    call(w, "POST", "/v1/nodes", "{\"product\":1,\"model\":2,\"name\":\"twin\"}", NULL);
+    int before = labels(w);
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+        assert_true(call(w, "POST", "/v1/nodes", bodies[i], NULL) >= 400);
+    assert_int_equal(call(w, "POST", "/v1/nodes/twin/label", "{\"add\":[\"left\",\"no label\"]}", NULL), 400);
+    assert_int_equal(labels(w), before);
+    assert_int_equal(call(w, "POST", "/v1/nodes/twin/label", "{\"add\":[\"left\"]}", NULL), 200);
+    assert_int_equal(labels(w), before + 1);
+}
+
 static void a_slow_client_is_cut_off_and_others_are_served(void **state)
 {
     struct world *w = *state;
@@ -565,6 +593,7 @@ int main(void)
         cmocka_unit_test(oversized_requests_are_refused),
         cmocka_unit_test(bad_json_and_bad_values_are_refused),
         cmocka_unit_test(a_node_lives_through_the_api),
+        cmocka_unit_test(a_refused_request_leaves_no_label_behind),
         cmocka_unit_test(a_slow_client_is_cut_off_and_others_are_served),
         cmocka_unit_test(many_idle_clients_do_not_keep_others_out),
         cmocka_unit_test(clients_may_part_pipeline_half_close_and_expect),
