@@ -84,6 +84,8 @@ bool mp_exchange_defer(struct mp_call *c, enum mp_job job);
 size_t mp_exchange_write_forward(struct mp_call *c, uint8_t *body);
 size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body);
 size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body);
+/* Whether a request stays within a payload; len is not 0. */
+bool mp_exchange_is_request(uint32_t positions, uint32_t base, const uint8_t *bits, size_t len);
 /* Place that holds (some of) a payload, or MP_PLACES_MAX. */
 unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle);
 

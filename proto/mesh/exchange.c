@@ -492,6 +492,13 @@ static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const u
     }
 }
 
+bool mp_exchange_is_request(uint32_t positions, uint32_t base, const uint8_t *bits, size_t len)
+{
+    uint32_t end = base + 8 * (uint32_t)len;
+
+    return end <= positions || (end - positions < 8 && bits[len - 1] >> (8 - (end - positions)) == 0);
+}
+
 int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
 {
     struct mp_node *n = c->n;
@@ -516,9 +523,7 @@ int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint
     place = mp_exchange_place(n, handle);
     if (place == MP_PLACES_MAX)
         return mp_relay_request(c, from, handle, base, bits, len);
-    if (base / 8 + len > (n->places[place].positions + 7) / 8 ||
-        (base + 8 * len > n->places[place].positions &&
-         bits[len - 1] >> (8 - (base + 8 * len - n->places[place].positions))))
+    if (!mp_exchange_is_request(n->places[place].positions, base, bits, len))
         return MP_ERR_FORMAT;
     if (from) {
         from->target = (uint16_t)handle;

@@ -3,8 +3,11 @@
  *
  * The relay works through what neighbours asked for, lowest position first, a window at a time: the up to 16 children
  * of one tree node. It holds the path from the top to that node, so each chunk is verified before it is kept or passed
- * on. What is missing it asks for itself; a chain of relays works the same way. No demand, no work: a window without
- * progress for 3 s is given up.
+ * on. What is missing it asks for itself; a chain of relays works the same way, and the path, which the next relay
+ * needs too, is passed on without moving the window. No demand, no work: a window without progress for 3 s is given up.
+ * What is at hand stays until another payload is wanted.
+ *
+ * Busy while the timer RELAY is armed, else idle.
  */
 #include "engine.h"
 
@@ -43,7 +46,6 @@ static void satisfy(struct mp_relay *r, uint32_t position)
 static void give_up(struct mp_call *c)
 {
     memset(c->env->relay->wanted, 0, sizeof c->env->relay->wanted);
-    c->env->relay->handle = 0;
     mp_job_disarm(c->n, MP_JOB_RELAY);
 }
 
@@ -80,9 +82,37 @@ static void move_window(struct mp_relay *r, const struct mp_tree *t, uint32_t po
     }
 }
 
-static bool is_in_window(const struct mp_relay *r, uint32_t position)
+/* The ith of the chunks at hand, path and window: its position, its data, and whether it is held. */
+static uint8_t *chunk_at(struct mp_relay *r, unsigned i, uint32_t *position, bool *is_held)
 {
-    return position >= r->first && position - r->first < r->count;
+    if (i < r->path_count) {
+        *position = r->path_position[i];
+        *is_held = r->path_held >> i & 1;
+        return r->path_data[i];
+    }
+    i -= r->path_count;
+    *position = r->first + i;
+    *is_held = r->held >> i & 1;
+    return r->data[i];
+}
+
+/* Index of a position among the chunks at hand, or -1. */
+static int find(struct mp_relay *r, uint32_t position)
+{
+    uint32_t at;
+    bool is_held;
+
+    for (unsigned i = 0; i < (unsigned)r->path_count + r->count; i++) {
+        chunk_at(r, i, &at, &is_held);
+        if (at == position)
+            return (int)i;
+    }
+    return -1;
+}
+
+static void ask_soon(const struct mp_call *c)
+{
+    mp_job_hasten(c->n, MP_JOB_REQUEST, c->now_ms + 5 + mp_random(c, 25));
 }
 
 /* Takes up the next wanted position once nothing wanted is left in the window; asks for what is missing. */
@@ -97,10 +127,10 @@ static void advance(struct mp_call *c)
         return;
     }
     mp_job_arm(c->n, MP_JOB_RELAY, c->now_ms + GIVE_UP_MS);
-    if (is_in_window(r, next))
+    if (find(r, next) >= 0)
         return;
     move_window(r, &t, next);
-    mp_job_hasten(c->n, MP_JOB_REQUEST, c->now_ms + 5 + mp_random(c, 25));
+    ask_soon(c);
 }
 
 void mp_relay_expire(struct mp_call *c)
@@ -134,24 +164,20 @@ int mp_relay_request(struct mp_call *c, struct mp_neighbour *from, uint32_t hand
                      size_t len)
 {
     struct mp_relay *r = c->env->relay;
-    uint32_t positions;
 
     if (!r || !from)
         return MP_ERR_ABSENT;
-    if (r->handle && r->handle != handle)
-        return MP_ERR_BUSY;
-    if (!r->handle) {
-        int error = start(c, handle);
+    if (r->handle != handle) {
+        int error = mp_job_is_armed(c->n, MP_JOB_RELAY) && r->handle ? MP_ERR_BUSY : start(c, handle);
 
         if (error < 0)
             return error;
-        r->wanted_base = base;
     }
-    positions = mp_tree_positions(r->size);
-    if (base / 8 + len > (positions + 7) / 8)
+    if (!mp_exchange_is_request(mp_tree_positions(r->size), base, bits, len))
         return MP_ERR_FORMAT;
-    /* The span moves down to a lower request; what falls off the end is asked for again later. */
-    if (base < r->wanted_base || first_wanted(r) == UINT32_MAX) {
+    /* The span moves down to a lower request of whoever fetches; what falls off the end is asked for again later. It
+     * does not for a relay nearer to the source, which asks for its own path: the two would undo each other's work. */
+    if ((base < r->wanted_base && from->target == (uint16_t)handle) || first_wanted(r) == UINT32_MAX) {
         memset(r->wanted, 0, sizeof r->wanted);
         r->wanted_base = base;
     }
@@ -162,85 +188,71 @@ int mp_relay_request(struct mp_call *c, struct mp_neighbour *from, uint32_t hand
             r->wanted[at] |= bits[i];
     }
     if (!mp_job_is_armed(c->n, MP_JOB_RELAY)) {
-        r->count = 0;
         advance(c);
+        ask_soon(c);
     }
-    if (r->handle && r->held)
+    if (r->held | r->path_held)
         mp_job_hasten(c->n, MP_JOB_SERVE, c->now_ms + mp_random(c, 20));
     return MP_OK;
-}
-
-/* Where a chunk of this position would go and what must verify it: the slot's data, or NULL. */
-static uint8_t *slot_of(struct mp_relay *r, uint32_t position, int *path_index, const uint8_t **parent)
-{
-    *parent = NULL;
-    for (unsigned i = 0; i < r->path_count; i++)
-        if (r->path_position[i] == position && !(r->path_held >> i & 1)) {
-            *path_index = (int)i;
-            if (i > 0 && (r->path_held >> (i - 1) & 1))
-                *parent = r->path_data[i - 1];
-            return r->path_data[i];
-        }
-    *path_index = -1;
-    if (!is_in_window(r, position) || (r->held >> (position - r->first) & 1))
-        return NULL;
-    if (r->path_count && (r->path_held >> (r->path_count - 1) & 1))
-        *parent = r->path_data[r->path_count - 1];
-    return r->data[position - r->first];
 }
 
 int mp_relay_chunk(struct mp_call *c, uint32_t handle, uint32_t position, const uint8_t *data, size_t len)
 {
     struct mp_relay *r = c->env->relay;
+    const uint8_t *expected = r ? r->root : NULL;
     uint8_t hash[MP_HASH_SIZE], *slot;
-    const uint8_t *parent, *expected;
+    unsigned level, at, above;
+    bool is_held;
     struct mp_tree t;
     uint32_t index;
-    unsigned level, at;
-    int path_index;
+    int found;
 
-    if (!r || !r->handle || r->handle != handle)
+    if (!r || r->handle != handle || !mp_job_is_armed(c->n, MP_JOB_RELAY))
         return MP_ERR_ABSENT;
     if (mp_tree_init(&t, r->size) < 0 || position >= t.positions)
         return MP_ERR_FORMAT;
     if (len != mp_tree_length(&t, position))
         return MP_ERR_LENGTH;
-    slot = slot_of(r, position, &path_index, &parent);
-    if (!slot)
+    found = find(r, position);
+    if (found < 0)
         return MP_OK;
-    if (mp_tree_parent(&t, position, &at) == UINT32_MAX)
-        expected = r->root;
-    else if (parent)
-        expected = parent + at;
-    else
-        return MP_ERR_PARENT;
+    slot = chunk_at(r, (unsigned)found, &index, &is_held);
+    if (is_held)
+        return MP_OK;
+    above = (unsigned)found < r->path_count ? (unsigned)found : r->path_count; /* nodes of the path above it */
+    if (mp_tree_parent(&t, position, &at) != UINT32_MAX) {
+        if (above == 0 || !(r->path_held >> (above - 1) & 1))
+            return MP_ERR_PARENT;
+        expected = r->path_data[above - 1] + at;
+    }
     level = mp_tree_level(&t, position, &index);
     mp_tree_hash(c->env->crypto, r->salt, level, index, data, len, hash);
     if (memcmp(hash, expected, MP_HASH_SIZE) != 0)
         return MP_ERR_CHUNK;
     memcpy(slot, data, len);
     mp_job_arm(c->n, MP_JOB_RELAY, c->now_ms + GIVE_UP_MS);
-    if (path_index >= 0)
-        r->path_held |= (uint8_t)(1u << path_index);
+    if ((unsigned)found < r->path_count)
+        r->path_held |= (uint8_t)(1u << found);
     else
-        r->held |= (uint16_t)(1u << (position - r->first));
-    if (is_wanted(r, position) && path_index < 0)
+        r->held |= (uint16_t)(1u << (found - r->path_count));
+    if (is_wanted(r, position))
         mp_job_hasten(c->n, MP_JOB_SERVE, c->now_ms);
     return MP_OK;
 }
 
 /* Positions that are missing: the path first, and once it is whole the wanted children. Base, bitmap and its length. */
-static size_t missing_bits(const struct mp_relay *r, uint32_t *base, uint8_t *bits, size_t cap)
+static size_t missing_bits(struct mp_relay *r, uint32_t *base, uint8_t *bits, size_t cap)
 {
     size_t len = 0;
 
     *base = UINT32_MAX;
     memset(bits, 0, cap);
     for (unsigned i = 0; i < (unsigned)r->path_count + r->count; i++) {
-        bool is_path = i < r->path_count;
-        uint32_t position = is_path ? r->path_position[i] : r->first + (i - r->path_count);
+        uint32_t position;
+        bool is_held;
 
-        if (is_path ? (r->path_held >> i & 1) : ((r->held >> (i - r->path_count) & 1) || !is_wanted(r, position)))
+        chunk_at(r, i, &position, &is_held);
+        if (is_held || (i >= r->path_count && !is_wanted(r, position)))
             continue;
         if (*base == UINT32_MAX)
             *base = position & ~7u;
@@ -260,7 +272,7 @@ size_t mp_relay_write_request(struct mp_call *c, uint8_t *body)
     uint32_t base;
     size_t len;
 
-    if (!r || !r->handle)
+    if (!r || !r->handle || !mp_job_is_armed(c->n, MP_JOB_RELAY))
         return 0;
     len = missing_bits(r, &base, body + REQUEST_FIXED, MP_RELAY_WANTED_BYTES);
     if (len == 0)
@@ -283,16 +295,18 @@ size_t mp_relay_write_chunk(struct mp_call *c, uint8_t *body)
 
     if (!r || !r->handle || mp_tree_init(&t, r->size) < 0)
         return 0;
-    for (unsigned i = 0; i < r->count; i++) {
-        uint32_t position = r->first + i;
+    for (unsigned i = 0; i < (unsigned)r->path_count + r->count; i++) {
+        uint32_t position;
+        bool is_held;
+        const uint8_t *data = chunk_at(r, i, &position, &is_held);
         unsigned len;
 
-        if (!(r->held >> i & 1) || !is_wanted(r, position))
+        if (!is_held || !is_wanted(r, position))
             continue;
         len = mp_tree_length(&t, position);
         mp_put32(body, r->handle);
         mp_put24(body + 4, position);
-        memcpy(body + CHUNK_FIXED, r->data[i], len);
+        memcpy(body + CHUNK_FIXED, data, len);
         satisfy(r, position);
         advance(c);
         return CHUNK_FIXED + len;
