@@ -4,27 +4,23 @@
 
 _Static_assert(MP_SUMMARY_MAX <= MP_BODY_MAX, "a full SUMMARY must fit one frame");
 
-static void sort(struct mp_summary *s)
+/* Sorts entries of a list on the wire by the number that each begins with. */
+static void sort(uint8_t *list, unsigned count, size_t size)
 {
-    for (unsigned i = 1; i < s->head_count; i++)
-        for (unsigned j = i; j > 0 && s->heads[j].release < s->heads[j - 1].release; j--) {
-            struct mp_head swap = s->heads[j];
-            s->heads[j] = s->heads[j - 1];
-            s->heads[j - 1] = swap;
-        }
-    for (unsigned i = 1; i < s->manifest_count; i++)
-        for (unsigned j = i; j > 0 && s->manifests[j] < s->manifests[j - 1]; j--) {
-            uint32_t swap = s->manifests[j];
-            s->manifests[j] = s->manifests[j - 1];
-            s->manifests[j - 1] = swap;
+    uint8_t swap[MP_SUMMARY_HEAD];
+
+    for (unsigned i = 1; i < count; i++)
+        for (uint8_t *p = list + i * size; p > list && mp_get32(p) < mp_get32(p - size); p -= size) {
+            memcpy(swap, p, size);
+            memcpy(p, p - size, size);
+            memcpy(p - size, swap, size);
         }
 }
 
-size_t mp_summary_put(uint8_t out[MP_SUMMARY_MAX], struct mp_summary *s)
+size_t mp_summary_put(uint8_t out[MP_SUMMARY_MAX], const struct mp_summary *s)
 {
     uint8_t *p = out + MP_SUMMARY_FIXED;
 
-    sort(s);
     mp_put32(out, s->nonce);
     out[4] = s->flags;
     out[5] = (uint8_t)(s->head_count | s->manifest_count << 4);
@@ -41,8 +37,10 @@ size_t mp_summary_put(uint8_t out[MP_SUMMARY_MAX], struct mp_summary *s)
         mp_put32(p + 10, s->heads[i].sequence);
         mp_put32(p + 14, s->heads[i].digest);
     }
+    sort(out + MP_SUMMARY_FIXED, s->head_count, MP_SUMMARY_HEAD);
     for (unsigned i = 0; i < s->manifest_count; i++, p += 4)
         mp_put32(p, s->manifests[i]);
+    sort(p - 4 * s->manifest_count, s->manifest_count, 4);
     return (size_t)(p - out);
 }
 

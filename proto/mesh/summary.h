@@ -32,12 +32,12 @@ struct mp_summary {
     uint8_t flags;
     uint8_t head_count;
     uint8_t manifest_count;
-    struct mp_head heads[MP_RELEASES_MAX]; /* ascending release */
-    uint32_t manifests[MP_MANIFESTS_MAX];  /* handles, ascending */
+    struct mp_head heads[MP_RELEASES_MAX]; /* ascending release when decoded */
+    uint32_t manifests[MP_MANIFESTS_MAX];  /* handles, ascending when decoded */
 };
 
-/* Encodes; its length. Sorts heads and handles in place first. */
-size_t mp_summary_put(uint8_t out[MP_SUMMARY_MAX], struct mp_summary *s);
+/* Encodes; its length. Heads and handles may come in any order. */
+size_t mp_summary_put(uint8_t out[MP_SUMMARY_MAX], const struct mp_summary *s);
 /* 0, MP_ERR_LENGTH, or MP_ERR_FORMAT (order, counts, unknown flags, zero release or handle). */
 int mp_summary_get(struct mp_summary *s, const uint8_t *body, size_t len);
 
