@@ -11,6 +11,7 @@
 #define SERVICE_CAP 8192u
 #define UNKNOWN_CAP 4u
 #define BOOT_MAX 0xFFFFFFu
+#define SLEEP_MS (3 * MP_TRICKLE_IMAX_MS)
 #define TRIAL_IMAX_MS 4000u /* a trial has a minute or so to be heard, and others may be on trial too */
 
 _Static_assert(MP_PLACES_MAX <= 15, "a forward names its place in four bits");
@@ -19,12 +20,6 @@ _Static_assert(MP_JOB_COUNT <= 16, "armed has 16 bits");
 #ifdef MP_PROFILE_MCU
 _Static_assert(sizeof(struct mp_node) <= 1024, "the engine must fit a part with 16 KB of RAM");
 #endif
-
-static struct mp_call begin(struct mp_node *n, const struct mp_env *env, mp_time now)
-{
-    n->now = now;
-    return (struct mp_call){n, env, (uint32_t)(now / 1000)};
-}
 
 /* --- jobs ----------------------------------------------------------------------------------------------------------
  */
@@ -56,6 +51,35 @@ static bool is_due(const struct mp_call *c, enum mp_job job)
     return mp_job_is_armed(c->n, job) && !mp_is_before(c->now_ms, c->n->due_ms[job]);
 }
 
+/* --- calls ---------------------------------------------------------------------------------------------------------
+ */
+
+/* A host that was away for longer than any silence says anything: neighbours are strangers again, and beyond half the
+ * range of the clock (every timer is far shorter) due times would seem to lie ahead. */
+static void wake_up(struct mp_call *c, mp_time slept)
+{
+    struct mp_node *n = c->n;
+
+    mp_neighbour_age(c, true);
+    if (slept < MP_MS(1u << 30))
+        return;
+    for (unsigned job = 0; job < MP_JOB_COUNT; job++)
+        n->due_ms[job] = c->now_ms;
+    mp_trickle_start(&n->trickle, c->now_ms, c->env->random(c->env->ctx));
+    mp_job_arm(n, MP_JOB_TRICKLE, n->trickle.at_ms);
+}
+
+static struct mp_call begin(struct mp_node *n, const struct mp_env *env, mp_time now)
+{
+    struct mp_call c = {n, env, (uint32_t)(now / 1000)};
+    mp_time slept = now > n->now ? now - n->now : 0;
+
+    n->now = now;
+    if (slept >= MP_MS(SLEEP_MS))
+        wake_up(&c, slept);
+    return c;
+}
+
 /* --- start ---------------------------------------------------------------------------------------------------------
  */
 
@@ -78,6 +102,7 @@ int mp_node_init(struct mp_node *n, const struct mp_env *env, const struct mp_id
         id->key_count > 2 || id->key_active >= id->key_count)
         return MP_ERR_FORMAT;
     memset(n, 0, sizeof *n);
+    n->now = now;
     c = begin(n, env, now);
     n->id = id->node;
     n->network = id->network;
