@@ -21,6 +21,8 @@
 #define RETRY_MS 1000u
 #define RECEIPT_MS 20000u
 #define BACKOFF_MAX 6u
+/* Before an unanswered report slows down: a loss, or custody that is full for the moment, is no absence. */
+#define EAGER_TRIES 4u
 #define GATHER_MIN_MS 20u
 #define GATHER_SPAN_MS 180u
 #define ACK_SPAN_MS 15u
@@ -65,6 +67,7 @@ static void schedule(struct mp_call *c)
 {
     struct mp_node *n = c->n;
     unsigned tries = n->report.tries < BACKOFF_MAX ? n->report.tries : BACKOFF_MAX;
+    unsigned slow = n->report.tries < EAGER_TRIES ? 0 : n->report.tries - EAGER_TRIES;
     bool is_waiting = is_pending(&n->report) && !n->report.is_taken;
 
     if (n->is_gateway)
@@ -73,7 +76,8 @@ static void schedule(struct mp_call *c)
         if (!(n->custody[i].flags & MP_CUSTODY_DONE))
             is_waiting = true;
     if (is_waiting)
-        mp_job_arm(n, MP_JOB_REPORT, c->now_ms + ((RETRY_MS + mp_random(c, RETRY_MS)) << tries));
+        mp_job_arm(n, MP_JOB_REPORT,
+                   c->now_ms + ((RETRY_MS + mp_random(c, RETRY_MS)) << (slow < BACKOFF_MAX ? slow : BACKOFF_MAX)));
     else if (is_pending(&n->report))
         mp_job_arm(n, MP_JOB_REPORT, c->now_ms + ((RECEIPT_MS + mp_random(c, JITTER_MS)) << tries));
     else
