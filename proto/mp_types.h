@@ -93,8 +93,8 @@ struct mp_store {
     int (*put)(void *ctx, enum mp_kind kind, unsigned slot, const uint8_t *data, size_t len);
     /* Length of the record copied to data, 0 when there is none, MP_ERR_ROOM if longer than cap, MP_ERR_STORE. */
     int (*get)(void *ctx, enum mp_kind kind, unsigned slot, uint8_t *data, size_t cap);
-    /* Stores a verified chunk of the payload in `place` and sets its bit. Only called when the bit is clear. 0 or
-     * MP_ERR_STORE. */
+    /* Stores a verified chunk of the payload in `place` and sets its bit. Only called when the bit is clear. 0,
+     * MP_ERR_PARENT (not now, because its page must be erased first: to be sent again later), or MP_ERR_STORE. */
     int (*chunk_put)(void *ctx, unsigned place, uint32_t position, const uint8_t *data, size_t len);
     /* Length of the chunk copied to data (canonical form), MP_ERR_ABSENT, MP_ERR_STORE. */
     int (*chunk_get)(void *ctx, unsigned place, uint32_t position, uint8_t data[MP_CHUNK_SIZE]);
