@@ -1,5 +1,8 @@
 /*
  * Little-endian integers in byte buffers. Callers check bounds first. Reentrant, header only.
+ *
+ * Whole words go through memcpy(), which compilers turn into one load or store where the part allows unaligned ones,
+ * and into bytes where it does not.
  */
 #ifndef MP_WIRE_H
 #define MP_WIRE_H
@@ -7,30 +10,50 @@
 #include <stdint.h>
 #include <string.h>
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define MP_LE16(v) (v)
+#define MP_LE32(v) (v)
+#define MP_LE64(v) (v)
+#else
+#define MP_LE16(v) __builtin_bswap16(v)
+#define MP_LE32(v) __builtin_bswap32(v)
+#define MP_LE64(v) __builtin_bswap64(v)
+#endif
+
 static inline uint16_t mp_get16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] | (uint32_t)p[1] << 8);
+    uint16_t v;
+
+    memcpy(&v, p, sizeof v);
+    return MP_LE16(v);
 }
 
 static inline uint32_t mp_get24(const uint8_t *p)
 {
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;
+    return mp_get16(p) | (uint32_t)p[2] << 16;
 }
 
 static inline uint32_t mp_get32(const uint8_t *p)
 {
-    return mp_get24(p) | (uint32_t)p[3] << 24;
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return MP_LE32(v);
 }
 
 static inline uint64_t mp_get64(const uint8_t *p)
 {
-    return mp_get32(p) | (uint64_t)mp_get32(p + 4) << 32;
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+    return MP_LE64(v);
 }
 
 static inline void mp_put16(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
+    uint16_t low = MP_LE16((uint16_t)v);
+
+    memcpy(p, &low, sizeof low);
 }
 
 static inline void mp_put24(uint8_t *p, uint32_t v)
@@ -41,14 +64,14 @@ static inline void mp_put24(uint8_t *p, uint32_t v)
 
 static inline void mp_put32(uint8_t *p, uint32_t v)
 {
-    mp_put24(p, v);
-    p[3] = (uint8_t)(v >> 24);
+    v = MP_LE32(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline void mp_put64(uint8_t *p, uint64_t v)
 {
-    mp_put32(p, (uint32_t)v);
-    mp_put32(p + 4, (uint32_t)(v >> 32));
+    v = MP_LE64(v);
+    memcpy(p, &v, sizeof v);
 }
 
 #endif
