@@ -439,26 +439,25 @@ static int list_read(void *ctx, uint32_t offset, uint8_t *data, size_t len)
 
 /* Turns a canonical leaf into what this slot holds. 0, MP_ERR_PARENT (earlier list chunks are missing), MP_ERR_STORE.
  */
-static int relocate(struct nf_slot *s, uint32_t position, uint8_t *data, uint32_t len)
+static int relocate(const struct nf_slot *s, uint32_t position, uint8_t *data, uint32_t len)
 {
     uint8_t canonical[MP_CHUNK_SIZE];
     struct list_reader r = {s, canonical, leaf_offset(s, position), len, UINT32_MAX};
-    struct boot_image *image = &s->image;
+    const struct boot_image *image = &s->image;
+    struct mp_reloc_header list = image->reloc;
 
     if (!image->relocates)
         return MP_OK;
     memcpy(canonical, data, len);
+    /* The list becomes known for good only when its last leaf is stored, which may have to wait. */
     if (!image->list_known) {
-        struct mp_reloc_header h;
-        int error = mp_reloc_check(&h, list_read, &r, image->manifest.image_size);
+        int error = mp_reloc_check(&list, list_read, &r, image->manifest.image_size);
         if (error == MP_ERR_ABSENT) /* a list that ends behind this leaf makes it part of the list */
             return r.missing > r.offset ? MP_OK : MP_ERR_PARENT;
         if (error != MP_OK)
             return MP_ERR_STORE;
-        image->reloc = h;
-        image->list_known = true;
     }
-    if (mp_reloc_apply(&image->reloc, list_read, &r, image->base - image->reloc.image_base, r.offset, data, len) != 0)
+    if (mp_reloc_apply(&list, list_read, &r, image->base - list.image_base, r.offset, data, len) != 0)
         return MP_ERR_STORE;
     return MP_OK;
 }

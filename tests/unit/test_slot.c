@@ -113,6 +113,34 @@ static void test_words_are_relocated(void **state)
     assert_true(slot.image.reloc.list_size > 12);
 }
 
+/* The list's leaf could not be stored yet, because its page must be erased first: others still wait for it. */
+static void test_list_that_could_not_be_stored_is_not_known(void **state)
+{
+    (void)state;
+    fresh(&once);
+    open_erased(2);
+    fill(2);
+    uint32_t list = rig_image[2].tree.first[0], other = list + 30;
+
+    flash_sim_damage(&rig.sim, boot_image_chunk_address(&slot.image, list), 1);
+    flash_sim_damage(&rig.sim, boot_image_chunk_address(&slot.image, other), 1);
+    reopen(2);
+    assert_false(is_held(list) || is_held(other));
+    long page = put(2, list);
+
+    assert_true(page > 0);
+    assert_int_equal(put(2, other), MP_ERR_PARENT);
+    assert_int_equal(nf_slot_erase_page(&slot, (uint32_t)page - 1), MP_OK);
+    assert_int_equal(put(2, other), MP_ERR_PARENT);
+    assert_int_equal(put(2, list), MP_OK);
+    page = put(2, other);
+    assert_true(page > 0);
+    assert_int_equal(nf_slot_erase_page(&slot, (uint32_t)page - 1), MP_OK);
+    fill(2);
+    assert_true(nf_slot_is_complete(&slot));
+    assert_int_equal(boot_image_verify(&slot.image, rig_crypto()), MP_OK);
+}
+
 /* Without its list a relocated leaf cannot be placed: it is to be sent again later, and nothing is written. */
 static void test_leaf_before_its_list_waits(void **state)
 {
@@ -346,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunks_come_back),
         cmocka_unit_test(test_words_are_relocated),
+        cmocka_unit_test(test_list_that_could_not_be_stored_is_not_known),
         cmocka_unit_test(test_leaf_before_its_list_waits),
         cmocka_unit_test(test_bad_puts),
         cmocka_unit_test(test_torn_chunk_costs_its_page),
