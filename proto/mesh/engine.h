@@ -55,7 +55,7 @@ struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node);
 /* The entry of an authentic frame's source, new if there is room or one to evict; NULL: unknown source. MP_ERR_REPLAY
  * through *error. */
 struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_header *h, int *error);
-void mp_neighbour_update_hop(struct mp_node *n);
+void mp_neighbour_update_hop(const struct mp_call *c);
 /* The `rank`th best next hop to a gateway whose nonce is known (0 best, 1 second), or NULL. */
 struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank);
 /* Keeps ages from wrapping; call at least every few hours. has_slept: nobody was heard since long. */

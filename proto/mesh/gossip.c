@@ -121,22 +121,27 @@ static bool is_among(const uint8_t ids[][8], unsigned count, const uint8_t id[8]
     return false;
 }
 
-/* Which of two releases comes first: the one that a newer key steers, so that what a stolen key signed gives way to its
- * successor's; then the higher one. A free head is below any. */
-static bool is_above(const struct mp_head *a, const struct mp_head *b)
+/* Releases come in this order: the one that a newer key steers first, so that what a stolen key signed gives way to its
+ * successor's; then the higher one. */
+static uint64_t rank(const struct mp_head *h)
 {
-    return a->generation != b->generation ? a->generation > b->generation : a->release > b->release;
+    return (uint64_t)h->generation << 32 | h->release;
 }
 
-/* Slot of the first release below the given head (NULL: of all), or -1. */
-static int next_release(const struct mp_node *n, const struct mp_head *below)
+/* Slot of the first release below the given rank, or -1. */
+static int next_release(const struct mp_node *n, uint64_t below)
 {
+    uint64_t first = 0;
     int slot = -1;
 
-    for (int i = 0; i < MP_RELEASES_MAX; i++)
-        if (n->heads[i].release && (!below || is_above(below, &n->heads[i])) &&
-            (slot < 0 || is_above(&n->heads[i], &n->heads[slot])))
+    for (int i = 0; i < MP_RELEASES_MAX; i++) {
+        uint64_t r = rank(&n->heads[i]);
+
+        if (r > first && r < below) {
+            first = r;
             slot = i;
+        }
+    }
     return slot;
 }
 
@@ -145,9 +150,9 @@ static int next_release(const struct mp_node *n, const struct mp_head *below)
 static int wanted_ids(const struct mp_call *c, uint8_t ids[MP_MANIFESTS_MAX][8])
 {
     unsigned count = 0;
-    int slot = -1;
+    int slot;
 
-    while ((slot = next_release(c->n, slot < 0 ? NULL : &c->n->heads[slot])) >= 0) {
+    for (uint64_t below = UINT64_MAX; (slot = next_release(c->n, below)) >= 0; below = rank(&c->n->heads[slot])) {
         struct mp_directive d;
 
         if (load_directive(c, (unsigned)slot, &d) < 0)
@@ -225,15 +230,18 @@ static void see_epoch(struct mp_call *c, uint32_t epoch)
 /* Slot for a release's head: its own, a free one, or that of the last release if this one is above it; else -1. */
 static int head_slot(const struct mp_node *n, const struct mp_head *head)
 {
-    int last = 0;
+    uint64_t last = rank(head);
+    int slot = -1;
 
     for (int i = 0; i < MP_RELEASES_MAX; i++) {
         if (n->heads[i].release == head->release)
             return i;
-        if (is_above(&n->heads[last], &n->heads[i]))
-            last = i;
+        if (rank(&n->heads[i]) < last) {
+            last = rank(&n->heads[i]);
+            slot = i;
+        }
     }
-    return is_above(head, &n->heads[last]) ? last : -1;
+    return slot;
 }
 
 static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len)
@@ -416,7 +424,7 @@ static int accept_receipt(struct mp_call *c, const uint8_t *object, size_t len)
         return error;
     n->round = r.round;
     n->round_generation = r.generation;
-    mp_neighbour_update_hop(n);
+    mp_neighbour_update_hop(c);
     mp_report_receipt(c, &r);
     mp_report_wake(c);
     spread(c, MP_PUSH_RECEIPT, 0);
@@ -481,7 +489,7 @@ static bool compare_heads(struct mp_call *c, const struct mp_summary *s)
         for (unsigned j = 0; j < s->head_count; j++) {
             if (s->heads[j].release == mine->release)
                 theirs = &s->heads[j];
-            has_room |= is_above(mine, &s->heads[j]);
+            has_room |= rank(mine) > rank(&s->heads[j]);
         }
         if (theirs) {
             int order = mp_head_compare(mine, theirs);

@@ -30,10 +30,10 @@ struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node)
 }
 
 /* A hop count is worth believing while its round is the verified one or up to two behind it, and its owner is there. */
-static bool is_hop_valid(const struct mp_node *n, const struct mp_neighbour *b)
+static bool is_hop_valid(const struct mp_call *c, const struct mp_neighbour *b)
 {
-    return b->node && b->hop < MP_HOP_NONE - 1 && n->round && (uint16_t)(n->round - b->round) <= 2 &&
-           mp_neighbour_age_ms(b, (uint32_t)(n->now / 1000)) < GONE_MS;
+    return b->node && b->hop < MP_HOP_NONE - 1 && c->n->round && (uint16_t)(c->n->round - b->round) <= 2 &&
+           mp_neighbour_age_ms(b, c->now_ms) < GONE_MS;
 }
 
 void mp_neighbour_age(struct mp_call *c, bool has_slept)
@@ -41,7 +41,7 @@ void mp_neighbour_age(struct mp_call *c, bool has_slept)
     for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++)
         if (has_slept || mp_neighbour_age_ms(b, c->now_ms) >> 8 > AGE_MAX_TICKS)
             b->heard = (uint16_t)((c->now_ms >> 8) - AGE_MAX_TICKS);
-    mp_neighbour_update_hop(c->n);
+    mp_neighbour_update_hop(c);
 }
 
 static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
@@ -57,7 +57,7 @@ static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
             break;
         }
         /* A way to a gateway is worth more than a newcomer, of which a forger has any number. */
-        if (age_ms >= oldest_ms && !(is_hop_valid(c->n, b) && b->hop < c->n->hop)) {
+        if (age_ms >= oldest_ms && !(is_hop_valid(c, b) && b->hop < c->n->hop)) {
             oldest = b;
             oldest_ms = age_ms;
         }
@@ -105,13 +105,14 @@ struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_
     if (b->hop != h->hop || b->round != h->round) {
         b->hop = h->hop;
         b->round = h->round;
-        mp_neighbour_update_hop(c->n);
+        mp_neighbour_update_hop(c);
     }
     return b;
 }
 
-void mp_neighbour_update_hop(struct mp_node *n)
+void mp_neighbour_update_hop(const struct mp_call *c)
 {
+    struct mp_node *n = c->n;
     unsigned best = MP_HOP_NONE;
 
     if (n->is_gateway) {
@@ -119,7 +120,7 @@ void mp_neighbour_update_hop(struct mp_node *n)
         return;
     }
     for (struct mp_neighbour *b = n->neighbours; b < n->neighbours + MP_NEIGHBOURS_MAX; b++)
-        if (is_hop_valid(n, b) && b->hop + 1u < best)
+        if (is_hop_valid(c, b) && b->hop + 1u < best)
             best = b->hop + 1u;
     n->hop = (uint8_t)best;
 }
@@ -137,7 +138,7 @@ struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank)
     struct mp_neighbour *best = NULL, *second = NULL;
 
     for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
-        if (!is_hop_valid(c->n, b) || b->hop >= c->n->hop || !b->nonce)
+        if (!is_hop_valid(c, b) || b->hop >= c->n->hop || !b->nonce)
             continue;
         if (!best || cost(c, b) < cost(c, best)) {
             second = best;
