@@ -134,7 +134,7 @@ static void test_lower_security_counter_is_refused_with_its_reason(void **state)
 
 static void other_model(uint32_t release, struct mp_manifest *m)
 {
-    m->model += release == BAD;
+    m->model = (uint16_t)(m->model + (release == BAD));
 }
 
 static void other_product(uint32_t release, struct mp_manifest *m)

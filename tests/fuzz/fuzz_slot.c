@@ -50,6 +50,7 @@ static void note_programmed(void)
 {
     uint32_t granule = rig.sim.flash.granule;
 
+    check(granule != 0);
     for (uint32_t at = rig.layout.slot[1]; at < rig.layout.slot[1] + rig.layout.slot_size; at += granule) {
         uint8_t all = 0xFF;
 
