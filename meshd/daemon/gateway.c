@@ -73,32 +73,10 @@ static int load_release(struct md_gateway *g)
     }
     md_release_free(g->release);
     g->release = r;
-    memset(g->live, 0, sizeof g->live);
-    struct md_rollout_info info;
-    for (unsigned i = 0; md_release_info(r, i, &info) == MP_OK && i < MD_ROLLOUTS_MAX; i++)
-        g->live[i] = info.release;
     /* a report may have been committed in the instant before a kill, without what it meant to a rollout */
     for (uint32_t i = 0; md_registry_get(g->registry, i, &node) == MP_OK; i++)
         if (node.has_report)
             md_release_report(r, (uint64_t)md_gateway_now_ms(g), &node.report);
-    return MP_OK;
-}
-
-/* Rollouts that made room for others are past. */
-static int end_dropped(struct md_gateway *g, int64_t now_ms)
-{
-    struct md_rollout_info info;
-    uint32_t live[MD_ROLLOUTS_MAX] = {0};
-    for (unsigned i = 0; i < MD_ROLLOUTS_MAX; i++) {
-        if (g->live[i] == 0 || md_release_find(g->release, g->live[i], &info) == MP_OK)
-            continue;
-        int bad = md_store_end_rollout(g->store, g->live[i], now_ms);
-        if (bad != MP_OK)
-            return bad;
-    }
-    for (unsigned i = 0; i < MD_ROLLOUTS_MAX && md_release_info(g->release, i, &info) == MP_OK; i++)
-        live[i] = info.release;
-    memcpy(g->live, live, sizeof live);
     return MP_OK;
 }
 
@@ -121,8 +99,6 @@ static int stage_changes(struct md_gateway *g, const char *who)
     md_gateway_feed_heads(g);
     md_release_tick(g->release, (uint64_t)now_ms);
     int bad = md_store_save_release(g->store, g->release, now_ms);
-    if (bad == MP_OK)
-        bad = end_dropped(g, now_ms);
     while (bad == MP_OK && md_release_decision(g->release, &d)) {
         snprintf(what, sizeof what, "rollout.%s", md_decision_name(d.kind));
         bad = md_store_audit(g->store, now_ms, who != NULL ? who : "gate", what, d.text);
@@ -409,13 +385,14 @@ static int start_engine(struct md_gateway *g, char *error, size_t cap)
 
 static int start_rollouts(struct md_gateway *g, char *error, size_t cap)
 {
+    struct md_rollout_info info;
     int64_t now_ms = md_gateway_now_ms(g);
     int bad = load_release(g);
     if (bad != MP_OK) {
         snprintf(error, cap, "%s: rollouts cannot be read: %s", g->config.database, reason(g, bad));
         return -1;
     }
-    if (g->live[0] != 0 && g->alive_ms != 0 && now_ms > g->alive_ms)
+    if (md_release_info(g->release, 0, &info) == MP_OK && g->alive_ms != 0 && now_ms > g->alive_ms)
         md_release_gap(g->release, (uint64_t)now_ms, (uint64_t)(now_ms - g->alive_ms));
     return 0;
 }

@@ -42,7 +42,6 @@ struct md_gateway {
     uint16_t key_generation;
     const char *cannot_sign; /* "" when it can */
     struct md_unpublished unpublished[MP_RELEASES_MAX];
-    uint32_t live[MD_ROLLOUTS_MAX]; /* rollouts that the store lists as live */
     mp_time receipt_at;             /* when the last one was signed, 0 never */
     bool clock_told;                /* the epoch's implausible clock was logged */
 
