@@ -81,7 +81,7 @@ DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
 DEPS_GOALS_CROSS = deps bench size
 DEPS_WANTED = $(foreach k,BUILD TEST CHECK CROSS,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
-FIRST = $(if $(strip $(DEPS_WANTED)),deps)
+FIRST = $(if $(strip $(DEPS_WANTED)),deps,hint)
 
 # --- one variant: objects, archives, programs ---------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/i
 
 # --- targets ----------------------------------------------------------------------------------------------------------
 
-.PHONY: all help deps demo test unit fuzz bench size check format install clean FORCE
+.PHONY: all help deps hint demo test unit fuzz bench size check format install clean FORCE
 FORCE:
 
 all: $(PROGRAMS) ## Programs, into build/bin
@@ -168,19 +168,30 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 	@echo 'Variables: V=1 shows commands, BUILD= build folder, VARIANT=release|asan|mcu, CC=, CFLAGS=, TESTS=pattern (make test)'
 
-# apt-get only runs when dpkg misses something; lists are refreshed once if the first try fails.
+# $(call missing,PACKAGES): shell words that set $missing to those that dpkg does not have.
+missing = missing=; for p in $(1); do \
+	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; done
+
+# apt-get only runs when dpkg misses something; lists are refreshed once if the first try fails. Its log is kept only when it failed,
+# outside the build folder, which must not end up root's when `sudo make deps` comes first.
 deps: ## Install the Debian packages that are missing
-	@missing=; for p in $(DEPS_WANTED); do \
-	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; done; \
+	@$(call missing,$(DEPS_WANTED)); \
 	[ -n "$$missing" ] || exit 0; \
 	command -v apt-get >/dev/null || { echo "make deps: no apt-get here; needed:$$missing" >&2; exit 1; }; \
 	sudo=; if [ "$$(id -u)" != 0 ]; then \
-	    command -v sudo >/dev/null || { echo "make deps: run as root, or install:$$missing" >&2; exit 1; }; sudo='sudo env DEBIAN_FRONTEND=noninteractive'; fi; \
+	    command -v sudo >/dev/null || { echo "make deps: no sudo here; as root: apt-get install --no-install-recommends$$missing" >&2; exit 1; }; \
+	    sudo='sudo env DEBIAN_FRONTEND=noninteractive'; fi; \
 	echo "installing:$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	get() { $$sudo apt-get -y -q -o DPkg::Lock::Timeout=120 --no-install-recommends install $$missing </dev/null; }; \
-	mkdir -p $(BUILD); log=$(BUILD)/deps.log; \
+	log=$$(mktemp) || exit 1; \
 	get >$$log 2>&1 || { $$sudo apt-get -q update >>$$log 2>&1 </dev/null; get >>$$log 2>&1; } || \
-	    { tail -20 $$log >&2; echo "make deps: apt-get failed, see $$log" >&2; exit 1; }
+	    { tail -20 $$log >&2; echo "make deps: apt-get failed, see $$log" >&2; exit 1; }; \
+	rm -f $$log
+
+# Goals that install nothing say at least why the compiler is about to fail.
+hint:
+	@command -v dpkg-query >/dev/null || exit 0; $(call missing,$(DEPS_PACKAGES_BUILD)); \
+	[ -z "$$missing" ] || echo "missing packages, which \`make deps\` installs:$$missing" >&2
 
 # The runner needs no archive, so that it works whatever else is broken.
 $(BUILD)/tests/run: $(BUILD)/obj/tests/run.o
