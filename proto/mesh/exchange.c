@@ -468,11 +468,13 @@ static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const u
     struct mp_demand *d = &n->demand;
     const uint8_t *bitmap = c->env->store->bitmap(c->env->ctx, place);
     bool is_idle = !mp_job_is_armed(n, MP_JOB_SERVE);
+    bool is_elsewhere =
+        d->place != place || base + 4u * MP_DEMAND_BYTES <= d->base || base >= d->base + 8u * MP_DEMAND_BYTES;
 
-    if (d->place != place && !is_idle && !is_addressed)
+    /* There is one window. Who asks for another moves it only now and then: a greedy one would never let go. */
+    if (is_elsewhere && !is_idle && mp_random(c, 8))
         return;
-    if (d->place != place || is_idle || base + 8u * MP_DEMAND_BYTES <= d->base ||
-        base >= d->base + 8u * MP_DEMAND_BYTES) {
+    if (is_elsewhere || is_idle) {
         memset(d->bits, 0, sizeof d->bits);
         d->place = (uint8_t)place;
         d->base = base;
@@ -563,6 +565,7 @@ size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body)
 {
     struct mp_node *n = c->n;
     struct mp_demand *d = &n->demand;
+    bool is_tree_turn;
     uint32_t at;
     size_t len;
 
@@ -573,7 +576,9 @@ size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body)
         return len;
     }
     while (d->place < MP_PLACES_MAX) {
-        at = next_wanted(d, first_leaf(&n->places[d->place]));
+        /* Every fourth time the tree has no precedence, or a greedy one could ask for it for ever. */
+        is_tree_turn = n->counter & 3;
+        at = next_wanted(d, is_tree_turn ? first_leaf(&n->places[d->place]) : 0);
         if (at >= 8u * MP_DEMAND_BYTES)
             return 0;
         if (!mp_bucket_take(&n->service_bucket, c->now_ms, 1, SERVICE_CAP, SERVICE_PERIOD_MS)) {
@@ -581,7 +586,8 @@ size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body)
             return 0;
         }
         d->bits[at / 8] &= (uint8_t) ~(1u << at % 8);
-        d->cursor = at + 1;
+        if (!is_tree_turn || at >= d->cursor)
+            d->cursor = at + 1;
         len = write_chunk(c, body, d->place, d->base + at);
         if (len) {
             mp_job_arm(n, MP_JOB_SERVE, c->now_ms);

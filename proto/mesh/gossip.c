@@ -464,7 +464,7 @@ static bool compare_keys(struct mp_call *c, const struct mp_summary *s)
     if (s->key_number == n->key_number && s->key_head == n->key_head)
         return true;
     if (s->key_number < n->key_number && n->key_number - s->key_number <= MP_KEYCHAIN_MAX) {
-        if (!(n->push_mask & 1u << MP_PUSH_KEY) || s->key_number + 1 < n->push_key)
+        if (!(n->push_mask & 1u << MP_PUSH_KEY)) /* a chain once begun is sent to its end: others wait their turn */
             n->push_key = (uint16_t)(s->key_number + 1);
         offer(c, MP_PUSH_KEY);
     } else if (s->key_number == n->key_number && n->key_number) {
