@@ -115,7 +115,9 @@ static void fields_out_of_range_are_refused(void **state)
 
     fill(&s, 2, 2);
     len = mp_summary_put(good, &s);
-    for (unsigned flag = 5; flag < 8; flag++) {
+    for (unsigned flag = 0; flag < 8; flag++) {
+        if (MP_SUMMARY_FLAGS >> flag & 1)
+            continue;
         memcpy(body, good, len);
         body[4] = (uint8_t)(1u << flag);
         check_refused(body, len);
