@@ -86,6 +86,8 @@ size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body);
 size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body);
 /* Whether a request stays within a payload; len is not 0. */
 bool mp_exchange_is_request(uint32_t positions, uint32_t base, const uint8_t *bits, size_t len);
+/* Takes a token of those for answering whoever asks; false when there is none. */
+bool mp_exchange_may_answer(struct mp_call *c);
 /* Place that holds (some of) a payload, or MP_PLACES_MAX. */
 unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle);
 
@@ -98,6 +100,8 @@ void mp_report_receipt(struct mp_call *c, const struct mp_receipt *r);
 void mp_report_echo(struct mp_call *c, uint32_t node, uint32_t nonce);
 size_t mp_report_write(struct mp_call *c, uint8_t *body);
 size_t mp_report_write_ack(struct mp_call *c, uint8_t *body);
+/* Reports wait and no neighbour is known that would take them. */
+bool mp_report_is_stuck(const struct mp_call *c);
 /* A way to a gateway appeared: send what waits. */
 void mp_report_wake(struct mp_call *c);
 

@@ -501,6 +501,11 @@ bool mp_exchange_is_request(uint32_t positions, uint32_t base, const uint8_t *bi
     return end <= positions || (end - positions < 8 && bits[len - 1] >> (8 - (end - positions)) == 0);
 }
 
+bool mp_exchange_may_answer(struct mp_call *c)
+{
+    return mp_bucket_take(&c->n->unknown_bucket, c->now_ms, 1, UNKNOWN_CAP, UNKNOWN_PERIOD_MS);
+}
+
 int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
 {
     struct mp_node *n = c->n;
@@ -520,7 +525,7 @@ int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint
     is_addressed = addressee == n->id;
     if (is_addressed && mp_get32(body + 4) != n->nonce)
         return MP_ERR_REPLAY;
-    if (!from && !is_addressed && !mp_bucket_take(&n->unknown_bucket, c->now_ms, 1, UNKNOWN_CAP, UNKNOWN_PERIOD_MS))
+    if (!from && !is_addressed && !mp_exchange_may_answer(c))
         return MP_ERR_BUSY;
     place = mp_exchange_place(n, handle);
     if (place == MP_PLACES_MAX)

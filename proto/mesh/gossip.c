@@ -19,6 +19,9 @@
 #define RESET_PERIOD_MS 300000u
 #define PUSH_MIN_MS 5u
 #define PUSH_SPAN_MS 56u
+#define ANSWER_MIN_MS 20u
+#define ANSWER_SPAN_MS 380u
+#define ASK_INTERVAL_MS 8000u /* who gets no answer while Trickle is this fast has nobody to ask */
 #define PUSH_REST_MS 600u
 #define PUSH_GAP_TICKS 62u /* of 16 ms: an object once a second */
 #define SENDS_NEW                                                                                                      \
@@ -566,6 +569,13 @@ static void note_summary(struct mp_call *c, struct mp_neighbour *from, const str
         from->flags |= MP_NEIGHBOUR_WANTS;
 }
 
+/* The sender has a report and no way to send it: whoever is nearer to a gateway says so, and with it its nonce. */
+static void answer(struct mp_call *c, const struct mp_header *h)
+{
+    if (c->n->hop < h->hop && !mp_job_is_armed(c->n, MP_JOB_SUMMARY) && mp_exchange_may_answer(c))
+        mp_job_arm(c->n, MP_JOB_SUMMARY, c->now_ms + ANSWER_MIN_MS + mp_random(c, ANSWER_SPAN_MS));
+}
+
 int mp_gossip_summary(struct mp_call *c, struct mp_neighbour *from, const struct mp_header *h, const uint8_t *body,
                       size_t len)
 {
@@ -579,6 +589,8 @@ int mp_gossip_summary(struct mp_call *c, struct mp_neighbour *from, const struct
         return error;
     if (from)
         note_summary(c, from, &s);
+    if (s.flags & MP_SUMMARY_ASKS)
+        answer(c, h);
     if (s.flags & MP_SUMMARY_TRIAL)
         mp_report_echo(c, h->source, s.nonce);
     /* Each comparison has the side effect of offering what the sender lacks, so all four run. */
@@ -613,7 +625,8 @@ size_t mp_gossip_write_summary(struct mp_call *c, uint8_t *body)
 
     s.flags = (uint8_t)((n->is_trial ? MP_SUMMARY_TRIAL : 0) | (n->is_gateway ? MP_SUMMARY_GATEWAY : 0) |
                         (n->is_stale ? MP_SUMMARY_STALE : 0) | (n->is_frozen ? MP_SUMMARY_FROZEN : 0) |
-                        (c->env->relay ? MP_SUMMARY_RELAYS : 0));
+                        (c->env->relay ? MP_SUMMARY_RELAYS : 0) |
+                        (n->trickle.interval_ms <= ASK_INTERVAL_MS && mp_report_is_stuck(c) ? MP_SUMMARY_ASKS : 0));
     s.home = n->places[0].handle;
     if (MP_PLACES_MAX > 1) {
         s.target = n->places[1].handle;

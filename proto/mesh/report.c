@@ -181,6 +181,13 @@ void mp_report_receipt(struct mp_call *c, const struct mp_receipt *r)
     schedule(c);
 }
 
+bool mp_report_is_stuck(const struct mp_call *c)
+{
+    bool is_waiting = is_pending(&c->n->report) && !c->n->report.is_taken;
+
+    return !c->n->is_gateway && (is_waiting || c->n->custody_count) && !mp_neighbour_parent(c, 0);
+}
+
 void mp_report_wake(struct mp_call *c)
 {
     if (mp_job_is_armed(c->n, MP_JOB_REPORT) && is_pending(&c->n->report) && !c->n->report.is_taken)

@@ -18,7 +18,8 @@ enum mp_summary_flag {
     MP_SUMMARY_STALE = 4,
     MP_SUMMARY_FROZEN = 8,
     MP_SUMMARY_RELAYS = 16,
-    MP_SUMMARY_FLAGS = 31
+    MP_SUMMARY_ASKS = 32,
+    MP_SUMMARY_FLAGS = 63
 };
 
 struct mp_summary {
