@@ -14,6 +14,7 @@
 
 #define BAR_MAX 40
 #define LINE_MAX_BYTES 512
+#define RINGS_MAX 8 /* of a policy */
 
 static const char watch_help[] = "meshctl watch - follow a rollout\n"
                                  "\n"
@@ -71,41 +72,59 @@ static void ring_line(const cJSON *ring, int width, char out[LINE_MAX_BYTES])
         snprintf(out + n, (size_t)(LINE_MAX_BYTES - n), "  %s", md_json_string(ring, "state"));
 }
 
-static void print_clipped(const char *line, int columns)
+/* What stands on the terminal. */
+struct drawing {
+    int lines;
+    int length[RINGS_MAX + 2]; /* of each line */
+};
+
+static void add_line(struct drawing *d, const char *line, int columns)
 {
-    printf("%.*s\033[K\n", columns, line);
+    int length = (int)strlen(line);
+    if (length > columns)
+        length = columns;
+    printf("%.*s\033[K\n", length, line);
+    if (d->lines < RINGS_MAX + 2)
+        d->length[d->lines++] = length;
 }
 
-/* Draws over the last drawing; returns how many lines it has. */
-static int draw(const cJSON *j, int drawn)
+/* Back to the first line. A terminal that was made narrower has wrapped lines since. */
+static void go_back(struct drawing *d, int columns)
+{
+    int rows = 0;
+    for (int i = 0; i < d->lines; i++)
+        rows += 1 + (d->length[i] > 0 ? (d->length[i] - 1) / columns : 0);
+    if (rows > 0)
+        printf("\033[%dA\r", rows);
+    d->lines = 0;
+}
+
+/* Draws over the last drawing. */
+static void draw(const cJSON *j, struct drawing *d)
 {
     struct winsize size = {.ws_col = 80};
     char line[LINE_MAX_BYTES];
     const cJSON *ring;
-    int lines = 0;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 40)
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 20)
         size.ws_col = 80;
-    if (drawn > 0)
-        printf("\033[%dA\r", drawn);
+    go_back(d, size.ws_col);
     int width = size.ws_col > 100 ? BAR_MAX : size.ws_col > 70 ? 24 : 10;
     const char *cause = md_json_string(j, "cause");
     snprintf(line, sizeof line, "release %u: %s%s%s%s", (unsigned)md_json_number(j, "release"),
              md_json_string(j, "phase"), cause[0] != '\0' ? " (" : "", cause, cause[0] != '\0' ? ")" : "");
-    print_clipped(line, size.ws_col - 1);
-    lines++;
+    add_line(d, line, size.ws_col - 1);
     cJSON_ArrayForEach(ring, cJSON_GetObjectItem(j, "rings"))
     {
         ring_line(ring, width, line);
-        print_clipped(line, size.ws_col - 1);
-        lines++;
+        add_line(d, line, size.ws_col - 1);
     }
-    print_clipped(md_json_string(j, "why"), size.ws_col - 1);
+    add_line(d, md_json_string(j, "why"), size.ws_col - 1);
+    printf("\033[J");
     fflush(stdout);
-    return lines + 1;
 }
 
 /* Prints the lines that changed since the last call; `seen` keeps them. */
-static void print_changes(const cJSON *j, char seen[10][LINE_MAX_BYTES])
+static void print_changes(const cJSON *j, char seen[RINGS_MAX + 1][LINE_MAX_BYTES])
 {
     char line[LINE_MAX_BYTES];
     const cJSON *ring;
@@ -116,7 +135,7 @@ static void print_changes(const cJSON *j, char seen[10][LINE_MAX_BYTES])
     memcpy(seen[0], line, sizeof line);
     cJSON_ArrayForEach(ring, cJSON_GetObjectItem(j, "rings"))
     {
-        if (i >= 10)
+        if (i > RINGS_MAX)
             break;
         ring_line(ring, 0, line);
         if (strcmp(line, seen[i]) != 0)
@@ -167,9 +186,9 @@ static int wait_change(struct md_ctl *c, uint64_t *changes, unsigned wait_s)
 
 static int follow(struct md_ctl *c, uint64_t release, bool once, uint64_t timeout_s)
 {
-    static char seen[10][LINE_MAX_BYTES];
+    static char seen[RINGS_MAX + 1][LINE_MAX_BYTES];
+    struct drawing drawing = {0};
     char path[64];
-    int drawn = 0;
     bool tty = isatty(STDOUT_FILENO) && !c->json;
     uint64_t changes = 0;
     time_t end = time(NULL) + (time_t)timeout_s;
@@ -182,7 +201,7 @@ static int follow(struct md_ctl *c, uint64_t release, bool once, uint64_t timeou
         if (c->json)
             md_ctl_print_json(j);
         else if (tty)
-            drawn = draw(j, drawn);
+            draw(j, &drawing);
         else
             print_changes(j, seen);
         int over = outcome(j);
