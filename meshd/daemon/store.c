@@ -204,7 +204,8 @@ static int create_private(struct md_store *s, const char *path)
         return MP_OK;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, &st) != 0) {
-        int result = store_refuse(s, MD_STORE_IO, "%s", strerror(errno));
+        int result =
+            store_refuse(s, MD_STORE_IO, "%s%s", strerror(errno), errno == ENOENT ? " (its folder is missing)" : "");
         if (fd >= 0)
             close(fd);
         return result;
