@@ -219,12 +219,15 @@ static int put(struct mp_call *c, enum mp_kind kind, unsigned slot, const uint8_
     return MP_OK;
 }
 
-static void see_epoch(struct mp_call *c, uint32_t epoch)
+/* The generation comes first, so that a stolen key that ran the epoch to its end is undone by its successor. */
+static void see_epoch(struct mp_call *c, const struct mp_directive *d)
 {
-    if (epoch < c->n->epoch)
-        return;
-    if (epoch > c->n->epoch || !c->n->is_stale) {
-        c->n->epoch = epoch;
+    uint64_t seen = (uint64_t)c->n->epoch_generation << 32 | c->n->epoch;
+    uint64_t now = (uint64_t)d->generation << 32 | d->epoch;
+
+    if (now > seen || (now == seen && !c->n->is_stale)) {
+        c->n->epoch_generation = d->generation;
+        c->n->epoch = d->epoch;
         c->n->is_stale = false;
         mp_job_arm(c->n, MP_JOB_STALE, c->now_ms + STALE_MS);
     }
@@ -286,7 +289,7 @@ static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len
             b->flags |= MP_NEIGHBOUR_KNOWN;
     n->heads[slot] = head;
     n->events |= MP_EVENT_DIRECTIVE;
-    see_epoch(c, d.epoch);
+    see_epoch(c, &d);
     prune_manifests(c);
     spread(c, MP_PUSH_DIRECTIVE + (unsigned)slot, SENDS_NEW);
     return MP_OK;
@@ -756,7 +759,7 @@ int mp_gossip_load(struct mp_call *c)
             continue;
         mp_directive_id(c->env->crypto, raw, (size_t)len, id);
         n->heads[i] = mp_directive_head(&d, id);
-        see_epoch(c, d.epoch);
+        see_epoch(c, &d);
     }
     for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++) {
         len = c->env->store->get(c->env->ctx, MP_KIND_MANIFEST, i, raw, sizeof raw);

@@ -135,6 +135,7 @@ struct mp_node {
     uint32_t due_ms[MP_JOB_COUNT];
     uint16_t armed;
     uint16_t network;
+    uint16_t epoch_generation; /* of the key that signed `epoch` */
     uint16_t index;
     uint16_t key_number; /* newest key change */
     uint32_t key_head;   /* H4 of it */
