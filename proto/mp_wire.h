@@ -64,14 +64,16 @@ static inline void mp_put24(uint8_t *p, uint32_t v)
 
 static inline void mp_put32(uint8_t *p, uint32_t v)
 {
-    v = MP_LE32(v);
-    memcpy(p, &v, sizeof v);
+    uint32_t le = MP_LE32(v);
+
+    memcpy(p, &le, sizeof le);
 }
 
 static inline void mp_put64(uint8_t *p, uint64_t v)
 {
-    v = MP_LE64(v);
-    memcpy(p, &v, sizeof v);
+    uint64_t le = MP_LE64(v);
+
+    memcpy(p, &le, sizeof le);
 }
 
 #endif

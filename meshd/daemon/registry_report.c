@@ -224,6 +224,8 @@ static int take_round(struct md_registry *g, uint16_t generation, uint16_t engin
     if (result == MP_OK && mp_round_compare(generation, (uint16_t)last, generation, engine) > 0)
         *round = (uint16_t)last;
     *round = (uint16_t)(*round + 1);
+    if (*round == 0) /* stands for none */
+        *round = 1;
     return md_store_set_number(g->store, name, *round);
 }
 
