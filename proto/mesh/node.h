@@ -76,8 +76,8 @@ uint32_t mp_node_events(struct mp_node *n);
 /* --- what the mesh knows -------------------------------------------------------------------------------------------
  */
 
-/* Release head i (0 to MP_RELEASES_MAX-1), in the order of the store's slots. 0, MP_ERR_ABSENT, MP_ERR_STORE. raw (may be NULL)
- * receives the object, *raw_len its length. */
+/* Release head i (0 to MP_RELEASES_MAX-1), in the order of the store's slots. 0, MP_ERR_ABSENT, MP_ERR_STORE. raw (may
+ * be NULL) receives the object, *raw_len its length. */
 int mp_node_directive(const struct mp_node *n, const struct mp_env *env, unsigned i, struct mp_directive *d,
                       uint8_t raw[MP_DIRECTIVE_MAX], size_t *raw_len);
 /* Live manifest i (0 to MP_MANIFESTS_MAX-1). 0, MP_ERR_ABSENT, MP_ERR_STORE. */
