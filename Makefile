@@ -202,12 +202,15 @@ $(BUILD)/tests/run: $(BUILD)/obj/tests/run.o
 # Tests. tests/run.c tells how they are run; docs/TESTING.md what each suite is about.
 unit_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/unit/,$(call test_programs,unit))
 attack_PROGRAMS = $(addprefix $(ASAN_DIR)/tests/attack/,$(call test_programs,attack))
+# The engine's tests again within the limits of a microcontroller.
+mcu_PROGRAMS = $(patsubst %,$(MCU_DIR)/tests/unit/test_%,frame neighbour gossip exchange report asking epoch relay node) \
+    $(MCU_DIR)/tests/attack/test_mesh_attacks
 e2e_PROGRAMS = $(addprefix $(BUILD)/tests/e2e/,$(call test_programs,e2e))
 power_PROGRAMS = $(patsubst tests/power/%_main.c,$(BUILD)/tests/power/%,$(wildcard tests/power/*_main.c))
 fuzz_PROGRAMS = $(FUZZERS)
 RUN = $(BUILD)/tests/run -j $(if $(JOBS),$(JOBS),2) -b $(BUILD) $(if $(TESTS),-m '$(TESTS)')
 # Longest first, so that the last job is a short one.
-SUITES = power e2e attack unit fuzz
+SUITES = power e2e attack unit mcu fuzz
 run_list = $(foreach k,$(1),$(addprefix $(k):,$($(k)_PROGRAMS)))
 # TESTS=SUITE or SUITE/PATTERN: nothing of the other suites needs to be built.
 SUITES_ASKED = $(or $(filter $(firstword $(subst /, ,$(TESTS))),$(SUITES)),$(SUITES))
