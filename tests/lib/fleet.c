@@ -34,6 +34,11 @@ static void path_in(const struct fleet *f, char out[FLEET_PATH_MAX], const char 
     snprintf(out, FLEET_PATH_MAX, "%s/%s%s", f->dir, name, suffix);
 }
 
+void fleet_path(const struct fleet *f, char out[FLEET_PATH_MAX], const char *name)
+{
+    path_in(f, out, name, "");
+}
+
 void fleet_fail(struct fleet *f, const char *format, ...)
 {
     va_list list;

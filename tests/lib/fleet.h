@@ -135,6 +135,8 @@ void fleet_air(struct fleet *f, char *out, size_t cap, const char *format, ...) 
 /* What `node-boot inspect` says. The caller deletes it. */
 cJSON *fleet_inspect(struct fleet *f, const struct fleet_node *n);
 
+/* Path of a file in the fleet's folder. */
+void fleet_path(const struct fleet *f, char out[FLEET_PATH_MAX], const char *name);
 /* String or number at a path "a.b.c" of a JSON tree; "" or 0 when there is none. */
 const char *fleet_text(const cJSON *tree, const char *path);
 double fleet_number(const cJSON *tree, const char *path);
