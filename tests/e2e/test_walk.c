@@ -25,7 +25,7 @@ static void write_script(const char *path, int number)
     FILE *in = fopen(DOCUMENT, "re"), *out = fopen(path, "we");
     assert_non_null(in);
     assert_non_null(out);
-    fprintf(out, "set -eu\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\ncd '%s'\n", folder);
+    fprintf(out, "set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\ncd '%s'\n", folder);
     while (fgets(line, sizeof line, in) != NULL && strcmp(line, SECTION) != 0)
         ;
     while (fgets(line, sizeof line, in) != NULL && strncmp(line, "## ", 3) != 0) {
