@@ -8,7 +8,7 @@
 IMAGE_DIR = $(BUILD)/images
 IMAGE_MAX = 98304
 IMAGE_PORT = node-fw/port/posix
-IMAGE_CFLAGS = -Os -flto -flto-partition=one -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident -DMP_PROFILE_MCU
+IMAGE_CFLAGS = -Os $(if $(findstring clang,$(CC)),,-flto -flto-partition=one) -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident -DMP_PROFILE_MCU
 IMAGE_LDFLAGS = -s -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,--build-id=none -Wl,--as-needed
 # What every image shares; the rest is compiled once an image, with its version and fault.
 IMAGE_SRC := $(foreach d,proto proto/object proto/mesh proto/hci node-fw/core node-fw/boot node-fw/store node-fw/port/crypto,$(wildcard $(d)/*.c)) \
