@@ -1,19 +1,23 @@
 /*
  * What the modules of the engine share with each other; hosts include node.h only.
  *
- * The flow: node.c checks a frame, notes the neighbour, and hands the body to the module its type belongs to (gossip.c:
- * SUMMARY and signed objects; exchange.c: REQUEST and CHUNK; report.c: REPORT and REPORT_ACK; relay.c: chunks of
- * payloads this member cannot use). Handlers change state and arm jobs; node.c later runs timers and asks for frames.
+ * The flow: node.c checks a frame, notes the neighbour, and hands the body to the module its type belongs to:
+ *   gossip.c    SUMMARY: who lacks what
+ *   accept.c    MANIFEST, DIRECTIVE, KEYCHANGE, RECEIPT: what is kept
+ *   exchange.c  REQUEST and CHUNK, and relay.c for payloads that this member cannot use
+ *   report.c    REPORT and REPORT_ACK
+ * Handlers change state and arm jobs (job.c); node.c later runs timers and asks for frames. push.c sends objects.
  *
- * Jobs and timers (times in ms; "random" is uniform):
+ * Jobs and timers (times in ms, "to" means uniform between):
  *   TRICKLE  t, then the end of the interval (trickle.h); at t arms SUMMARY
  *   STALE    7 days after an epoch was last seen: marks the node stale
- *   RELAY    a relay window without demand for 3,000 is given up
+ *   RELAY    a relay window without progress for 3,000 is given up
  *   ACK      0 to 15 after a report was taken; 0 to 400 for an echo
  *   PUSH     5 to 60 after a neighbour turned out to lack something, or something new was verified
- *   SUMMARY  now
- *   REPORT   0 to 2,000 after a change; 1,000 to 2,000 doubling to 64,000 without an acknowledgement; 20,000 doubling
- * to 1,280,000 without a receipt REQUEST  see exchange.c FORWARD  see exchange.c SERVE    see exchange.c
+ *   SUMMARY  now; 20 to 400 in answer to one that asks
+ *   REPORT   0 to 2,000 after a change; 1,000 to 2,000, later doubling, without an acknowledgement; 20,000 and doubling
+ *            without a receipt
+ *   REQUEST, FORWARD, SERVE  see exchange.c
  */
 #ifndef MP_ENGINE_H
 #define MP_ENGINE_H
@@ -22,6 +26,12 @@
 
 #include "node.h"
 #include "summary.h"
+
+/* Token buckets: capacity. The periods are with their users. */
+#define MP_VERIFY_CAP 16u    /* signature checks: accept.c */
+#define MP_RESET_CAP 12u     /* Trickle resets: gossip.c */
+#define MP_SERVICE_CAP 8192u /* chunks sent on request: exchange.c */
+#define MP_UNKNOWN_CAP 4u    /* answers to whoever asks: exchange.c */
 
 #define MP_STALL_MS 150u /* without a new chunk: then everything that is missing is asked for */
 #define MP_BIT(bits, i) ((bits)[(i) / 8] >> ((i) % 8) & 1)
@@ -43,12 +53,21 @@ static inline bool mp_is_before(uint32_t a_ms, uint32_t b_ms)
     return (int32_t)(a_ms - b_ms) < 0;
 }
 
-/* node.c: jobs */
+/* Whether a place for an object's id is empty. */
+static inline bool mp_is_free_id(const uint8_t id[8])
+{
+    static const uint8_t none[8];
+
+    return memcmp(id, none, sizeof none) == 0;
+}
+
+/* job.c */
 void mp_job_arm(struct mp_node *n, enum mp_job job, uint32_t at_ms);
 /* Arms, or moves an armed job to the earlier time. */
 void mp_job_hasten(struct mp_node *n, enum mp_job job, uint32_t at_ms);
 void mp_job_disarm(struct mp_node *n, enum mp_job job);
 bool mp_job_is_armed(const struct mp_node *n, enum mp_job job);
+bool mp_job_is_due(const struct mp_call *c, enum mp_job job);
 
 /* neighbour.c */
 struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node);
@@ -63,18 +82,33 @@ void mp_neighbour_age(struct mp_call *c, bool has_slept);
 unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms);
 
 /* gossip.c */
-int mp_gossip_load(struct mp_call *c);
 int mp_gossip_summary(struct mp_call *c, struct mp_neighbour *from, const struct mp_header *h, const uint8_t *body,
                       size_t len);
-/* Verifies and adopts an object, heard or the host's own. */
-int mp_gossip_object(struct mp_call *c, enum mp_type type, const uint8_t *object, size_t len);
 size_t mp_gossip_write_summary(struct mp_call *c, uint8_t *body);
-/* Body of the next object to push and its type, or 0. */
-size_t mp_gossip_write_push(struct mp_call *c, uint8_t *body, uint8_t *type);
-/* Slot of the manifest with that handle, or -1. */
-int mp_gossip_find_manifest(const struct mp_node *n, uint32_t handle);
 /* Inconsistent for a reason of its own (a trial, a new place): Imin again, at the cost of a reset token. */
 void mp_gossip_wake(struct mp_call *c);
+
+/* accept.c */
+/* Reads everything back from the store. 0, MP_ERR_STORE, MP_ERR_KEY, MP_ERR_FORMAT. */
+int mp_accept_load(struct mp_call *c);
+/* Verifies and adopts an object, heard or the host's own. */
+int mp_accept_object(struct mp_call *c, enum mp_type type, const uint8_t *object, size_t len);
+/* Place of a release among those that compete for room: higher stays. */
+uint64_t mp_accept_rank(const struct mp_head *h);
+/* Slot of the manifest with that handle, or -1. */
+int mp_accept_find_manifest(const struct mp_node *n, uint32_t handle);
+
+/* push.c; `object` is a bit number of push_mask */
+/* Pushes, unless the object was sent or heard within the last second: then the other side has had its chance. */
+void mp_push_offer(struct mp_call *c, unsigned object);
+/* Somebody else sent it: then it need not be sent from here now, unless it is new here. */
+void mp_push_settle(struct mp_call *c, unsigned object);
+/* Something new was verified: passes it on, `sends` times at most 3, 0: like an offer. Lets the mesh compare notes soon. */
+void mp_push_spread(struct mp_call *c, unsigned object, unsigned sends);
+/* The object is gone. */
+void mp_push_cancel(struct mp_node *n, unsigned object);
+/* Body of the next object to push and its type, or 0. */
+size_t mp_push_write(struct mp_call *c, uint8_t *body, uint8_t *type);
 
 /* exchange.c */
 int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len);

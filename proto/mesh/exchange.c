@@ -41,9 +41,7 @@
 #define DEFER_FROM_MS 14u /* the supplier's next event may start 20 ms after its last one, and ends 4 ms later */
 #define DEFER_TO_MS 34u   /* by now it has started, or there is none */
 #define SERVE_SPAN_MS 60u
-#define SERVICE_CAP 8192u
 #define SERVICE_PERIOD_MS 250u
-#define UNKNOWN_CAP 4u
 #define UNKNOWN_PERIOD_MS 10000u
 
 unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle)
@@ -65,8 +63,7 @@ static bool is_complete(const struct mp_place *p)
     return p->held == p->positions;
 }
 
-/* --- neighbours that matter for a payload --------------------------------------------------------------------------
- */
+/* --- neighbours that matter for a payload ------------------------------------------------------------------------- */
 
 /* How many neighbours other than `except` may lack chunks of this payload. */
 static unsigned count_wanting(const struct mp_node *n, const struct mp_place *p, const struct mp_neighbour *except)
@@ -102,8 +99,7 @@ static const struct mp_neighbour *draw_supplier(const struct mp_call *c, const s
     return best ? best : other;
 }
 
-/* --- forwarding ----------------------------------------------------------------------------------------------------
- */
+/* --- forwarding --------------------------------------------------------------------------------------------------- */
 
 static void arm_forward(struct mp_node *n)
 {
@@ -210,8 +206,7 @@ size_t mp_exchange_write_forward(struct mp_call *c, uint8_t *body)
     }
 }
 
-/* --- receiving chunks ----------------------------------------------------------------------------------------------
- */
+/* --- receiving chunks --------------------------------------------------------------------------------------------- */
 
 /* Checks a chunk against its parent or the root. 0, MP_ERR_LENGTH, MP_ERR_PARENT, MP_ERR_CHUNK, MP_ERR_STORE. */
 static int verify_chunk(struct mp_call *c, unsigned place, uint32_t position, const uint8_t *data, size_t len)
@@ -327,8 +322,7 @@ bool mp_exchange_defer(struct mp_call *c, enum mp_job job)
     return true;
 }
 
-/* --- asking --------------------------------------------------------------------------------------------------------
- */
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 /* First position from `at` that is missing, or `end`. */
 static uint32_t next_missing(const uint8_t *bitmap, uint32_t at, uint32_t end)
@@ -447,8 +441,7 @@ static bool is_covered(struct mp_call *c, uint32_t base, const uint8_t *bits, si
     return true;
 }
 
-/* --- answering -----------------------------------------------------------------------------------------------------
- */
+/* --- answering ---------------------------------------------------------------------------------------------------- */
 
 /* Moves the window down; what falls off its end is asked for again. */
 static void lower_demand(struct mp_demand *d, uint32_t base)
@@ -503,7 +496,7 @@ bool mp_exchange_is_request(uint32_t positions, uint32_t base, const uint8_t *bi
 
 bool mp_exchange_may_answer(struct mp_call *c)
 {
-    return mp_bucket_take(&c->n->unknown_bucket, c->now_ms, 1, UNKNOWN_CAP, UNKNOWN_PERIOD_MS);
+    return mp_bucket_take(&c->n->unknown_bucket, c->now_ms, 1, MP_UNKNOWN_CAP, UNKNOWN_PERIOD_MS);
 }
 
 int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
@@ -586,7 +579,7 @@ size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body)
         at = next_wanted(d, is_tree_turn ? first_leaf(&n->places[d->place]) : 0);
         if (at >= 8u * MP_DEMAND_BYTES)
             return 0;
-        if (!mp_bucket_take(&n->service_bucket, c->now_ms, 1, SERVICE_CAP, SERVICE_PERIOD_MS)) {
+        if (!mp_bucket_take(&n->service_bucket, c->now_ms, 1, MP_SERVICE_CAP, SERVICE_PERIOD_MS)) {
             mp_job_arm(n, MP_JOB_SERVE, c->now_ms + SERVICE_PERIOD_MS);
             return 0;
         }

@@ -1,5 +1,5 @@
 /*
- * The engine's facade: checks frames, keeps the jobs, hands out frames. See node.h for the host's loop and engine.h for
+ * The engine's facade: checks frames, runs timers, hands out frames. See node.h for the host's loop and engine.h for
  * the timers.
  */
 #include "node.h"
@@ -8,51 +8,17 @@
 #include "../object/tree.h"
 #include "engine.h"
 
-#define SERVICE_CAP 8192u
-#define UNKNOWN_CAP 4u
 #define BOOT_MAX 0xFFFFFFu
 #define SLEEP_MS (3 * MP_TRICKLE_IMAX_MS)
 #define TRIAL_IMAX_MS 4000u /* a trial has a minute or so to be heard, and others may be on trial too */
 
 _Static_assert(MP_PLACES_MAX <= 15, "a forward names its place in four bits");
 _Static_assert(MP_PUSH_COUNT <= 16, "push_mask has 16 bits");
-_Static_assert(MP_JOB_COUNT <= 16, "armed has 16 bits");
 #ifdef MP_PROFILE_MCU
 _Static_assert(sizeof(struct mp_node) <= 1024, "the engine must fit a part with 16 KB of RAM");
 #endif
 
-/* --- jobs ----------------------------------------------------------------------------------------------------------
- */
-
-void mp_job_arm(struct mp_node *n, enum mp_job job, uint32_t at_ms)
-{
-    n->due_ms[job] = at_ms;
-    n->armed = (uint16_t)(n->armed | 1u << job);
-}
-
-void mp_job_hasten(struct mp_node *n, enum mp_job job, uint32_t at_ms)
-{
-    if (!mp_job_is_armed(n, job) || mp_is_before(at_ms, n->due_ms[job]))
-        mp_job_arm(n, job, at_ms);
-}
-
-void mp_job_disarm(struct mp_node *n, enum mp_job job)
-{
-    n->armed = (uint16_t)(n->armed & ~(1u << job));
-}
-
-bool mp_job_is_armed(const struct mp_node *n, enum mp_job job)
-{
-    return n->armed >> job & 1;
-}
-
-static bool is_due(const struct mp_call *c, enum mp_job job)
-{
-    return mp_job_is_armed(c->n, job) && !mp_is_before(c->now_ms, c->n->due_ms[job]);
-}
-
-/* --- calls ---------------------------------------------------------------------------------------------------------
- */
+/* --- calls -------------------------------------------------------------------------------------------------------- */
 
 /* A host that was away for longer than any silence says anything: neighbours are strangers again, and beyond half the
  * range of the clock (every timer is far shorter) due times would seem to lie ahead. */
@@ -80,8 +46,7 @@ static struct mp_call begin(struct mp_node *n, const struct mp_env *env, mp_time
     return c;
 }
 
-/* --- start ---------------------------------------------------------------------------------------------------------
- */
+/* --- start -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t draw_nonce(const struct mp_env *env)
 {
@@ -122,16 +87,17 @@ int mp_node_init(struct mp_node *n, const struct mp_env *env, const struct mp_id
         n->forwards[i].place = MP_PLACES_MAX;
     for (unsigned i = 0; i < MP_PUSH_COUNT; i++)
         n->push_last[i] = (uint16_t)((c.now_ms >> 4) - 0x4000);
-    mp_bucket_init(&n->service_bucket, c.now_ms, SERVICE_CAP);
-    mp_bucket_init(&n->unknown_bucket, c.now_ms, UNKNOWN_CAP);
+    mp_bucket_init(&n->verify_bucket, c.now_ms, MP_VERIFY_CAP);
+    mp_bucket_init(&n->reset_bucket, c.now_ms, MP_RESET_CAP);
+    mp_bucket_init(&n->service_bucket, c.now_ms, MP_SERVICE_CAP);
+    mp_bucket_init(&n->unknown_bucket, c.now_ms, MP_UNKNOWN_CAP);
     mp_trickle_start(&n->trickle, c.now_ms, env->random(env->ctx));
     mp_job_arm(n, MP_JOB_TRICKLE, n->trickle.at_ms);
     error = mp_report_load(&c);
-    return error < 0 ? error : mp_gossip_load(&c);
+    return error < 0 ? error : mp_accept_load(&c);
 }
 
-/* --- receive -------------------------------------------------------------------------------------------------------
- */
+/* --- receive ------------------------------------------------------------------------------------------------------ */
 
 static int check(const struct mp_call *c, const struct mp_header *h, const uint8_t *frame, size_t len)
 {
@@ -161,7 +127,7 @@ static int dispatch(struct mp_call *c, struct mp_neighbour *from, const struct m
     case MP_TYPE_DIRECTIVE:
     case MP_TYPE_KEYCHANGE:
     case MP_TYPE_RECEIPT:
-        return mp_gossip_object(c, (enum mp_type)h->type, body, len);
+        return mp_accept_object(c, (enum mp_type)h->type, body, len);
     case MP_TYPE_REQUEST:
         return mp_exchange_request(c, from, body, len);
     case MP_TYPE_REPORT:
@@ -193,15 +159,14 @@ int mp_node_receive(struct mp_node *n, const struct mp_env *env, mp_time now, co
     return error;
 }
 
-/* --- expire --------------------------------------------------------------------------------------------------------
- */
+/* --- expire ------------------------------------------------------------------------------------------------------- */
 
 static void expire_trickle(struct mp_call *c)
 {
     struct mp_node *n = c->n;
 
     /* A host that slept through several intervals takes them one by one, each cheap and each at least 250 ms. */
-    while (is_due(c, MP_JOB_TRICKLE)) {
+    while (mp_job_is_due(c, MP_JOB_TRICKLE)) {
         bool is_waiting = n->is_trial && !n->trickle.is_past_t;
 
         if (mp_trickle_expire(&n->trickle, c->env->random(c->env->ctx)) || is_waiting)
@@ -218,18 +183,17 @@ void mp_node_expire(struct mp_node *n, const struct mp_env *env, mp_time now)
     struct mp_call c = begin(n, env, now);
 
     expire_trickle(&c);
-    if (is_due(&c, MP_JOB_STALE)) {
+    if (mp_job_is_due(&c, MP_JOB_STALE)) {
         mp_job_disarm(n, MP_JOB_STALE);
         n->is_stale = true;
     }
-    if (is_due(&c, MP_JOB_RELAY)) {
+    if (mp_job_is_due(&c, MP_JOB_RELAY)) {
         mp_job_disarm(n, MP_JOB_RELAY);
         mp_relay_expire(&c);
     }
 }
 
-/* --- write ---------------------------------------------------------------------------------------------------------
- */
+/* --- write -------------------------------------------------------------------------------------------------------- */
 
 static size_t write_body(struct mp_call *c, enum mp_job job, uint8_t *body, uint8_t *type)
 {
@@ -238,7 +202,7 @@ static size_t write_body(struct mp_call *c, enum mp_job job, uint8_t *body, uint
         *type = MP_TYPE_REPORT_ACK;
         return mp_report_write_ack(c, body);
     case MP_JOB_PUSH:
-        return mp_gossip_write_push(c, body, type);
+        return mp_push_write(c, body, type);
     case MP_JOB_SUMMARY:
         *type = MP_TYPE_SUMMARY;
         mp_job_disarm(c->n, MP_JOB_SUMMARY);
@@ -286,9 +250,9 @@ int mp_node_write(struct mp_node *n, const struct mp_env *env, mp_time now, uint
         return 0;
     for (enum mp_job job = MP_JOB_ACK; job < MP_JOB_COUNT; job++) {
         uint8_t type = 0;
-        if (job >= MP_JOB_REQUEST && is_due(&c, job) && mp_exchange_defer(&c, job))
+        if (job >= MP_JOB_REQUEST && mp_job_is_due(&c, job) && mp_exchange_defer(&c, job))
             continue;
-        size_t len = is_due(&c, job) ? write_body(&c, job, buf + MP_HEADER_SIZE, &type) : 0;
+        size_t len = mp_job_is_due(&c, job) ? write_body(&c, job, buf + MP_HEADER_SIZE, &type) : 0;
 
         if (len) {
             struct mp_header h = {.type = type,
@@ -337,8 +301,7 @@ uint32_t mp_node_events(struct mp_node *n)
     return events;
 }
 
-/* --- what the mesh knows -------------------------------------------------------------------------------------------
- */
+/* --- what the mesh knows ------------------------------------------------------------------------------------------ */
 
 int mp_node_directive(const struct mp_node *n, const struct mp_env *env, unsigned i, struct mp_directive *d,
                       uint8_t raw[MP_DIRECTIVE_MAX], size_t *raw_len)
@@ -403,11 +366,10 @@ int mp_node_publish(struct mp_node *n, const struct mp_env *env, mp_time now, en
 {
     struct mp_call c = begin(n, env, now);
 
-    return mp_gossip_object(&c, type, object, len);
+    return mp_accept_object(&c, type, object, len);
 }
 
-/* --- payloads ------------------------------------------------------------------------------------------------------
- */
+/* --- payloads ----------------------------------------------------------------------------------------------------- */
 
 static void count_held(struct mp_node *n, const uint8_t *bitmap, unsigned place)
 {
@@ -495,8 +457,7 @@ int mp_node_progress(const struct mp_node *n, unsigned place, uint32_t *held, ui
     return MP_OK;
 }
 
-/* --- trial and counter ---------------------------------------------------------------------------------------------
- */
+/* --- trial and counter -------------------------------------------------------------------------------------------- */
 
 void mp_node_trial(struct mp_node *n, const struct mp_env *env, mp_time now, bool on)
 {
@@ -527,8 +488,7 @@ uint16_t mp_node_round(const struct mp_node *n, uint16_t *generation)
     return n->round;
 }
 
-/* --- watching ------------------------------------------------------------------------------------------------------
- */
+/* --- watching ----------------------------------------------------------------------------------------------------- */
 
 /* A neighbour's payload is kept as the low half of its handle; the live manifests and own places tell the rest. */
 static uint32_t expand(const struct mp_node *n, uint16_t low)

@@ -73,8 +73,7 @@ mp_time mp_node_next_expiry(const struct mp_node *n);
 /* Event bits since the last call, cleared by it. */
 uint32_t mp_node_events(struct mp_node *n);
 
-/* --- what the mesh knows -------------------------------------------------------------------------------------------
- */
+/* --- what the mesh knows ------------------------------------------------------------------------------------------ */
 
 /* Release head i (0 to MP_RELEASES_MAX-1), in the order of the store's slots. 0, MP_ERR_ABSENT, MP_ERR_STORE. raw (may
  * be NULL) receives the object, *raw_len its length. */
@@ -96,8 +95,7 @@ bool mp_node_breaker(const struct mp_node *n, uint32_t release);
 int mp_node_publish(struct mp_node *n, const struct mp_env *env, mp_time now, enum mp_type type, const uint8_t *object,
                     size_t len);
 
-/* --- payloads ------------------------------------------------------------------------------------------------------
- */
+/* --- payloads ----------------------------------------------------------------------------------------------------- */
 
 /*
  * Tells the engine that `place` of the store now holds (some of) the payload of this manifest: it serves what the
@@ -114,8 +112,7 @@ void mp_node_recheck(struct mp_node *n, const struct mp_env *env, mp_time now, u
 /* Chunks held and needed in a place: 0 or MP_ERR_ABSENT. */
 int mp_node_progress(const struct mp_node *n, unsigned place, uint32_t *held, uint32_t *positions);
 
-/* --- reports and trial ---------------------------------------------------------------------------------------------
- */
+/* --- reports and trial -------------------------------------------------------------------------------------------- */
 
 /* Sets the own report; node and serial are filled in. Equal content changes nothing; else it is persisted
  * (MP_KIND_REPORT), sent, and kept until receipted. A phase of MP_PHASE_ROLLED_BACK also sets the `failed` field of
@@ -131,8 +128,7 @@ void mp_node_trial(struct mp_node *n, const struct mp_env *env, mp_time now, boo
 uint32_t mp_node_boot(const struct mp_node *n);
 void mp_node_counter_persisted(struct mp_node *n);
 
-/* --- gateway -------------------------------------------------------------------------------------------------------
- */
+/* --- gateway ------------------------------------------------------------------------------------------------------ */
 
 /* Report entry i in custody that waits for commit, as heard (19 bytes, MAC unchecked); false when there is none. */
 bool mp_node_custody(const struct mp_node *n, unsigned i, uint8_t entry[MP_REPORT_ENTRY_SIZE]);
@@ -141,8 +137,7 @@ void mp_node_custody_done(struct mp_node *n, mp_time now, unsigned count);
 /* Verified gateway round and its generation, for signing the next receipt. */
 uint16_t mp_node_round(const struct mp_node *n, uint16_t *generation);
 
-/* --- watching ------------------------------------------------------------------------------------------------------
- */
+/* --- watching ----------------------------------------------------------------------------------------------------- */
 
 struct mp_neighbour_info {
     uint32_t node;

@@ -144,7 +144,7 @@ static int start(struct mp_call *c, uint32_t handle)
     struct mp_relay *r = c->env->relay;
     struct mp_manifest m;
     uint8_t raw[MP_MANIFEST_SIZE];
-    int slot = mp_gossip_find_manifest(c->n, handle);
+    int slot = mp_accept_find_manifest(c->n, handle);
     int len;
 
     if (slot < 0)

@@ -29,8 +29,7 @@
 #define ECHO_SPAN_MS 400u
 #define SERIAL_WINDOW 15u
 
-/* --- the own report ------------------------------------------------------------------------------------------------
- */
+/* --- the own report ----------------------------------------------------------------------------------------------- */
 
 static int save(struct mp_call *c)
 {
@@ -194,8 +193,7 @@ void mp_report_wake(struct mp_call *c)
         mp_job_hasten(c->n, MP_JOB_REPORT, c->now_ms + mp_random(c, JITTER_MS));
 }
 
-/* --- sending -------------------------------------------------------------------------------------------------------
- */
+/* --- sending ------------------------------------------------------------------------------------------------------ */
 
 size_t mp_report_write(struct mp_call *c, uint8_t *body)
 {
@@ -236,8 +234,7 @@ size_t mp_report_write(struct mp_call *c, uint8_t *body)
     return REPORT_FIXED + MP_REPORT_ENTRY_SIZE * count;
 }
 
-/* --- custody -------------------------------------------------------------------------------------------------------
- */
+/* --- custody ------------------------------------------------------------------------------------------------------ */
 
 /* Frees what is both passed on and acknowledged, keeping the order of the rest: the gateway's host counts from the
  * front. */
