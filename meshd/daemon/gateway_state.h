@@ -42,8 +42,8 @@ struct md_gateway {
     uint16_t key_generation;
     const char *cannot_sign; /* "" when it can */
     struct md_unpublished unpublished[MP_RELEASES_MAX];
-    mp_time receipt_at;             /* when the last one was signed, 0 never */
-    bool clock_told;                /* the epoch's implausible clock was logged */
+    mp_time receipt_at; /* when the last one was signed, 0 never */
+    bool clock_told;    /* the epoch's implausible clock was logged */
 
     uint8_t place_id[MP_PLACES_MAX][8]; /* manifest in each place */
     bool place_used[MP_PLACES_MAX];

@@ -244,8 +244,7 @@ bool md_want_differs(const struct md_want *want, const struct mp_directive *head
 void md_want_directive(const struct md_want *want, const struct mp_directive *head, const uint8_t head_id[8],
                        struct mp_directive *out);
 
-/* --- persistence ----------------------------------------------------------------------------------------------------
- */
+/* --- persistence -------------------------------------------------------------------------------------------------- */
 
 /* Fixed state of one rollout (no nodes): length, or MP_ERR_ABSENT, MP_ERR_ROOM. */
 int md_release_save(const struct md_release *r, uint32_t release, uint8_t *data, size_t cap);

@@ -13,8 +13,7 @@
 
 enum { FORMAT = 1, CRC_AT = BOOT_RECORD_SIZE - 4, PAGES = 2 };
 
-/* --- the record ----------------------------------------------------------------------------------------------------
- */
+/* --- the record --------------------------------------------------------------------------------------------------- */
 
 void boot_record_put(uint8_t out[BOOT_RECORD_SIZE], const struct boot_record *r)
 {
@@ -136,8 +135,7 @@ int boot_append(const struct nf_flash *flash, const struct nf_layout *layout, st
     return MP_OK;
 }
 
-/* --- the decision --------------------------------------------------------------------------------------------------
- */
+/* --- the decision ------------------------------------------------------------------------------------------------- */
 
 enum { ANY = 1, HOME = 2, OTHER = 4, TARGET = 8, LEFT = 16 }; /* conditions */
 enum { S_NONE = 1 << BOOT_NONE, S_CONFIRMED = 1 << BOOT_CONFIRMED, S_PENDING = 1 << BOOT_PENDING };
@@ -344,8 +342,7 @@ void boot_select(const struct boot_env *env, enum boot_cause cause, struct boot_
         choice->slot = (int)home; /* a trial boot that is not counted could go on for ever */
 }
 
-/* --- application side ----------------------------------------------------------------------------------------------
- */
+/* --- application side --------------------------------------------------------------------------------------------- */
 
 int boot_request(const struct nf_flash *flash, const struct nf_layout *layout, const struct mp_crypto *crypto,
                  const uint8_t manifest[MP_MANIFEST_SIZE], uint16_t confirm_s, bool revert)

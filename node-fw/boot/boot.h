@@ -69,8 +69,7 @@ int boot_read(const struct nf_flash *flash, const struct nf_layout *layout, stru
  */
 int boot_append(const struct nf_flash *flash, const struct nf_layout *layout, struct boot_record *r);
 
-/* --- the decision --------------------------------------------------------------------------------------------------
- */
+/* --- the decision ------------------------------------------------------------------------------------------------- */
 
 /* What is known of the slots when the decision is taken. */
 struct boot_facts {
@@ -131,8 +130,7 @@ enum mp_reason boot_cause_reason(enum boot_cause cause);
 /* The cause behind a POSIX exit status (0 to 255). */
 enum boot_cause boot_cause_from_exit(int status);
 
-/* --- application side ----------------------------------------------------------------------------------------------
- */
+/* --- application side --------------------------------------------------------------------------------------------- */
 
 /*
  * Asks for a trial of the other slot's image at the next reset. Only in CONFIRMED. manifest: the 200 bytes of the seal,

@@ -76,8 +76,7 @@ static bool is_blank(const uint8_t *data, size_t len)
     return all == 0xFF;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* CRC over the four bytes of the record header and the data behind the CRC itself: buf holds the whole record. */
 static uint32_t record_crc(uint8_t *buf, size_t len)
@@ -193,8 +192,7 @@ int nf_objects_get(const struct nf_objects *o, unsigned kind, unsigned slot, uin
     return (int)len;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 /* Programs `size` bytes at an offset of the live group and reads them back. */
 static bool program_checked(const struct nf_objects *o, uint32_t offset, const uint8_t *data, uint32_t size)

@@ -63,8 +63,7 @@ static void forget_all(struct nf_slot *s)
     s->count = 0;
 }
 
-/* --- geometry ------------------------------------------------------------------------------------------------------
- */
+/* --- geometry ----------------------------------------------------------------------------------------------------- */
 
 static bool is_leaf(const struct nf_slot *s, uint32_t position)
 {
@@ -124,8 +123,7 @@ static bool is_blank(const uint8_t *data, size_t len)
     return all == 0xFF;
 }
 
-/* --- verifying what lies in flash ----------------------------------------------------------------------------------
- */
+/* --- verifying what lies in flash --------------------------------------------------------------------------------- */
 
 /* Reads a chunk in canonical form as far as the relocation list is known. */
 static bool chunk_read(const struct nf_slot *s, uint32_t position, uint8_t *data, size_t len)
@@ -269,8 +267,7 @@ static void adopt(struct nf_slot *s, uint32_t position)
     }
 }
 
-/* --- opening -------------------------------------------------------------------------------------------------------
- */
+/* --- opening ------------------------------------------------------------------------------------------------------ */
 
 int nf_slot_open(struct nf_slot *s, const struct nf_layout *layout, unsigned index,
                  const uint8_t manifest[MP_MANIFEST_SIZE])
@@ -303,8 +300,7 @@ int nf_slot_open_sealed(struct nf_slot *s, const struct nf_layout *layout, unsig
     return MP_OK;
 }
 
-/* --- erasing and programming ---------------------------------------------------------------------------------------
- */
+/* --- erasing and programming -------------------------------------------------------------------------------------- */
 
 int nf_slot_erase_page(struct nf_slot *s, uint32_t page)
 {
@@ -501,8 +497,7 @@ long nf_slot_put(struct nf_slot *s, uint32_t position, const uint8_t *data, size
     return MP_OK;
 }
 
-/* --- serving -------------------------------------------------------------------------------------------------------
- */
+/* --- serving ------------------------------------------------------------------------------------------------------ */
 
 /* Computes an interior chunk from what is below it: one leaf after the other, level by level. */
 static int compute(const struct nf_slot *s, uint32_t position, uint8_t data[MP_CHUNK_SIZE])

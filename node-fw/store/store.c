@@ -48,8 +48,7 @@ static void marker_get(const struct nf_store *s, struct marker *m)
     memcpy(m->manifest, data + 8, MP_MANIFEST_SIZE);
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------
- */
+/* --- starting ----------------------------------------------------------------------------------------------------- */
 
 size_t nf_store_memory(const struct nf_flash *flash, const struct nf_layout *layout)
 {
@@ -126,8 +125,7 @@ int nf_store_init(struct nf_store *s, const struct nf_flash *flash, const struct
     return resume_other(s);
 }
 
-/* --- struct mp_store -----------------------------------------------------------------------------------------------
- */
+/* --- struct mp_store ---------------------------------------------------------------------------------------------- */
 
 static int store_put(void *ctx, enum mp_kind kind, unsigned slot, const uint8_t *data, size_t len)
 {
@@ -202,8 +200,7 @@ static const uint8_t *store_bitmap(void *ctx, unsigned place)
 
 const struct mp_store nf_flash_store = {store_put, store_get, store_chunk_put, store_chunk_get, store_bitmap};
 
-/* --- struct nf_storage ---------------------------------------------------------------------------------------------
- */
+/* --- struct nf_storage -------------------------------------------------------------------------------------------- */
 
 static uint32_t storage_capacity(void *ctx)
 {
@@ -403,8 +400,7 @@ const struct nf_storage nf_flash_storage = {
     .get = storage_get,
 };
 
-/* --- for the bootloader and the factory ----------------------------------------------------------------------------
- */
+/* --- for the bootloader and the factory --------------------------------------------------------------------------- */
 
 int nf_store_accept(const struct nf_flash *flash, const struct nf_layout *layout, const struct mp_crypto *crypto,
                     const uint8_t manifest[MP_MANIFEST_SIZE])

@@ -55,8 +55,7 @@ const struct sim_controller_counters *sim_controller_counters(const struct sim_c
     return &c->counters;
 }
 
-/* --- output ----------------------------------------------------------------------------------------------------------
- */
+/* --- output ------------------------------------------------------------------------------------------------------- */
 
 /* An event of `length` parameters at the end of the queue, or NULL when less than `reserve` bytes would stay free. */
 static uint8_t *queue_event(struct sim_controller *c, uint8_t code, size_t length, size_t reserve)
@@ -151,8 +150,7 @@ void sim_controller_hear(struct sim_controller *c, const struct sim_controller *
     c->counters.reports++;
 }
 
-/* --- commands --------------------------------------------------------------------------------------------------------
- */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 static uint8_t on_reset(struct sim_controller *c, sim_time now, const uint8_t *p, size_t n, uint8_t *answer)
 {

@@ -25,8 +25,7 @@ enum sim_phy { SIM_PHY_1M = 1, SIM_PHY_2M = 2, SIM_PHY_CODED = 3 }; /* values as
 #define SIM_DATA_CHANNELS 37 /* 0 to 36 */
 #define SIM_EXT_HEADER_MAX 63
 
-/* --- airtimes -------------------------------------------------------------------------------------------------------
- */
+/* --- airtimes ----------------------------------------------------------------------------------------------------- */
 
 /* Airtime of a packet whose PDU has a 2-byte header and `payload` bytes (0 to 255), CRC included. */
 uint32_t sim_airtime_us(enum sim_phy phy, unsigned payload);
@@ -36,8 +35,7 @@ uint32_t sim_airtime_ext_ind_us(enum sim_phy phy);
  */
 uint32_t sim_airtime_aux_us(enum sim_phy phy, unsigned n);
 
-/* --- the radio's constants -------------------------------------------------------------------------------------------
- */
+/* --- the radio's constants ---------------------------------------------------------------------------------------- */
 
 struct sim_radio {
     int32_t tx_mdbm;          /* default transmit power, -127000 to 20000 */
@@ -60,8 +58,7 @@ void sim_radio_defaults(struct sim_radio *radio);
 /* NULL when every field is in the range given above, else the name of the first one that is not (static storage). */
 const char *sim_radio_check(const struct sim_radio *radio);
 
-/* --- one extended advertising event --------------------------------------------------------------------------------
- */
+/* --- one extended advertising event ------------------------------------------------------------------------------- */
 
 struct sim_pdu {
     uint8_t channel; /* 0 to 39 */
@@ -80,8 +77,7 @@ struct sim_event {
 void sim_event_plan(struct sim_event *event, const struct sim_radio *radio, sim_time start, unsigned channel_map,
                     enum sim_phy primary_phy, enum sim_phy secondary_phy, unsigned aux_channel, unsigned bytes);
 
-/* --- scanner ---------------------------------------------------------------------------------------------------------
- */
+/* --- scanner ------------------------------------------------------------------------------------------------------ */
 
 /*
  * Primary channel (37, 38, 39, changing with every scan interval) that a scanner started at `origin` listens to from
@@ -90,8 +86,7 @@ void sim_event_plan(struct sim_event *event, const struct sim_radio *radio, sim_
  */
 unsigned sim_scan_channel(sim_time origin, uint32_t interval_us, uint32_t window_us, sim_time start, sim_time end);
 
-/* --- propagation -----------------------------------------------------------------------------------------------------
- */
+/* --- propagation -------------------------------------------------------------------------------------------------- */
 
 struct sim_position {
     int32_t x_mm, y_mm, z_mm;
@@ -107,8 +102,7 @@ uint64_t sim_linear(int32_t mdbm);
 /* Whether a packet at `signal_mdbm` survives interference (sum of sim_linear() of everything else on its channel). */
 bool sim_captures(const struct sim_radio *radio, int32_t signal_mdbm, uint64_t interference);
 
-/* --- randomness ------------------------------------------------------------------------------------------------------
- */
+/* --- randomness --------------------------------------------------------------------------------------------------- */
 
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11): counter-based, so a draw depends
  * on nothing but its name. */

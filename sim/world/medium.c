@@ -136,8 +136,7 @@ sim_time sim_medium_now(const struct sim_medium *m)
     return m->now;
 }
 
-/* --- opening, links --------------------------------------------------------------------------------------------------
- */
+/* --- opening, links ----------------------------------------------------------------------------------------------- */
 
 static bool allocate(struct sim_medium *m)
 {
@@ -244,8 +243,7 @@ void sim_medium_set_loss(struct sim_medium *m, uint32_t loss_ppm)
     m->config.loss_ppm = loss_ppm > 1000000 ? 1000000 : loss_ppm;
 }
 
-/* --- advertising sets ------------------------------------------------------------------------------------------------
- */
+/* --- advertising sets --------------------------------------------------------------------------------------------- */
 
 static struct adv_set *find_set(const struct sim_medium *m, uint32_t device, unsigned set)
 {
@@ -329,8 +327,7 @@ int sim_medium_set_remove(struct sim_medium *m, uint32_t device, unsigned set)
     return 0;
 }
 
-/* --- scanning, reset -------------------------------------------------------------------------------------------------
- */
+/* --- scanning, reset ---------------------------------------------------------------------------------------------- */
 
 int sim_medium_scan_start(struct sim_medium *m, sim_time now, uint32_t device, uint32_t interval_us, uint32_t window_us)
 {
@@ -365,8 +362,7 @@ int sim_medium_reset(struct sim_medium *m, sim_time now, uint32_t device)
     return 0;
 }
 
-/* --- hosts without HCI -----------------------------------------------------------------------------------------------
- */
+/* --- hosts without HCI -------------------------------------------------------------------------------------------- */
 
 int sim_medium_submit(struct sim_medium *m, sim_time now, uint32_t device, const uint8_t *data, size_t len)
 {

@@ -103,8 +103,7 @@ void sim_event_start(struct sim_medium *m, uint32_t device, unsigned set)
     s->events++;
 }
 
-/* --- verdicts --------------------------------------------------------------------------------------------------------
- */
+/* --- verdicts ----------------------------------------------------------------------------------------------------- */
 
 static bool overlaps(const struct sim_pdu *a, const struct sim_pdu *b)
 {

@@ -31,8 +31,7 @@ struct world {
     char error[400];
 };
 
-/* --- set up --------------------------------------------------------------------------------------------------------
- */
+/* --- set up ------------------------------------------------------------------------------------------------------- */
 
 static struct md_gateway *open_gateway(struct world *w)
 {
@@ -131,8 +130,7 @@ static void expect_nodes(struct world *w, uint32_t count)
     md_gateway_close(g);
 }
 
-/* --- corrupt -------------------------------------------------------------------------------------------------------
- */
+/* --- corrupt ------------------------------------------------------------------------------------------------------ */
 
 /* Opens over these bytes. Refused: in a sentence, and the file is what it was, so that it can be repaired. */
 static bool is_refused(struct world *w, const uint8_t *data, size_t len)
@@ -182,8 +180,7 @@ static void test_corrupt_database_is_refused_and_left_as_it_is(void **state)
     free(bad);
 }
 
-/* --- locked --------------------------------------------------------------------------------------------------------
- */
+/* --- locked ------------------------------------------------------------------------------------------------------- */
 
 static void test_locked_database_is_refused_and_its_owner_goes_on(void **state)
 {
@@ -211,8 +208,7 @@ static void test_locked_database_is_refused_and_its_owner_goes_on(void **state)
     expect_nodes(w, NODES + 1);
 }
 
-/* --- full ----------------------------------------------------------------------------------------------------------
- */
+/* --- full --------------------------------------------------------------------------------------------------------- */
 
 static void limit_files(bool on)
 {

@@ -107,8 +107,7 @@ static bool is_heard(const struct mesh *mesh, unsigned from, unsigned to)
     return to != from && mesh->loss[from][to] < 100;
 }
 
-/* --- the mutations -------------------------------------------------------------------------------------------------
- */
+/* --- the mutations ------------------------------------------------------------------------------------------------ */
 
 static bool truncate_frame(struct mesh *mesh, unsigned from, const uint8_t *frame, size_t len)
 {
@@ -201,8 +200,7 @@ static bool send_foreign(struct mesh *mesh, unsigned from, const uint8_t *frame,
     return true;
 }
 
-/* --- the tests -----------------------------------------------------------------------------------------------------
- */
+/* --- the tests ---------------------------------------------------------------------------------------------------- */
 
 static void test_truncated_frame_is_dropped_and_counted(void **state)
 {

@@ -87,8 +87,7 @@ static void expect_refused(void (*edit)(uint32_t release, struct mp_manifest *m)
     }
 }
 
-/* --- what does not fit the device ----------------------------------------------------------------------------------
- */
+/* --- what does not fit the device --------------------------------------------------------------------------------- */
 
 static void release_below(uint32_t release, struct mp_manifest *m)
 {
@@ -205,8 +204,7 @@ static void test_image_too_big_for_the_slot_is_refused_with_its_reason(void **st
     }
 }
 
-/* --- expired -------------------------------------------------------------------------------------------------------
- */
+/* --- expired ------------------------------------------------------------------------------------------------------ */
 
 enum { EXPIRY = 10 };
 
@@ -257,8 +255,7 @@ static void test_expired_image_is_refused(void **state)
     expect_good_release_installs();
 }
 
-/* --- images that are not what was signed ---------------------------------------------------------------------------
- */
+/* --- images that are not what was signed -------------------------------------------------------------------------- */
 
 static void wrong_digest(uint32_t release, struct mp_manifest *m)
 {
@@ -290,8 +287,7 @@ static void test_wrong_image_digest_is_never_booted(void **state)
     }
 }
 
-/* --- links ---------------------------------------------------------------------------------------------------------
- */
+/* --- links -------------------------------------------------------------------------------------------------------- */
 
 enum { LINK_SIZE = 4096, BASE_A = 0x08010000, BASE_B = 0x08040000 };
 

@@ -117,8 +117,7 @@ static void make_keychange(struct scene *s, struct mp_keychange *c, unsigned op,
     sign_keychange(raw, c, &s->mesh->fleet.root[0], &s->mesh->fleet.root[1]);
 }
 
-/* --- signatures and keys -------------------------------------------------------------------------------------------
- */
+/* --- signatures and keys ------------------------------------------------------------------------------------------ */
 
 static void test_wrong_signature_is_refused_and_nothing_stored(void **state)
 {
@@ -235,8 +234,7 @@ static void test_revoked_key_is_refused_and_nothing_stored(void **state)
     end(&s);
 }
 
-/* --- chunks --------------------------------------------------------------------------------------------------------
- */
+/* --- chunks ------------------------------------------------------------------------------------------------------- */
 
 static unsigned chunks_sent(struct mesh *mesh)
 {
@@ -286,8 +284,7 @@ static void test_poisoned_chunk_is_neither_stored_nor_passed_on(void **state)
     end(&s);
 }
 
-/* --- reports and acknowledgements ----------------------------------------------------------------------------------
- */
+/* --- reports and acknowledgements --------------------------------------------------------------------------------- */
 
 static size_t make_ack(uint8_t *body, uint32_t node, uint32_t nonce, uint16_t serial)
 {
@@ -412,8 +409,7 @@ static void test_forged_report_costs_a_relay_nothing_of_its_own(void **state)
     end(&s);
 }
 
-/* --- two gateways --------------------------------------------------------------------------------------------------
- */
+/* --- two gateways ------------------------------------------------------------------------------------------------- */
 
 /* Both ends of a line sign sequence 2 with different shares: whoever hears what first, all end with the same bytes, and
  * what either signs next follows on them. */

@@ -84,8 +84,7 @@ static uint32_t usual(mp_time duration)
     return sum;
 }
 
-/* --- reports: sinkhole, forged acknowledgements, custody flood -----------------------------------------------------
- */
+/* --- reports: sinkhole, forged acknowledgements, custody flood ---------------------------------------------------- */
 
 static uint16_t committed[MESH_NODES_MAX];
 static bool is_sinkhole_mute; /* takes reports without a word */
@@ -234,8 +233,7 @@ static void a_custody_flood_only_delays(void **state)
     mesh_free(mesh);
 }
 
-/* --- gossip: storms ------------------------------------------------------------------------------------------------
- */
+/* --- gossip: storms ----------------------------------------------------------------------------------------------- */
 
 static void send_summary(struct mesh *mesh, unsigned to, uint32_t source, uint16_t key_number, uint32_t release,
                          uint32_t sequence, uint8_t flags)
@@ -362,8 +360,7 @@ static void forged_rounds_lead_nowhere(void **state)
     mesh_free(mesh);
 }
 
-/* --- neighbours: eviction, forged counters and nonces --------------------------------------------------------------
- */
+/* --- neighbours: eviction, forged counters and nonces ------------------------------------------------------------- */
 
 static void strike_table(struct mesh *mesh, unsigned n)
 {
@@ -442,8 +439,7 @@ static void forged_nonces_only_slow_down(void **state)
     mesh_free(mesh);
 }
 
-/* --- exchange: poison, floods of requests, false suppliers ---------------------------------------------------------
- */
+/* --- exchange: poison, floods of requests, false suppliers -------------------------------------------------------- */
 
 static const struct mesh_image *target;
 
@@ -552,8 +548,7 @@ static void false_suppliers_only_slow_down(void **state)
     mesh_free(mesh);
 }
 
-/* --- relay ---------------------------------------------------------------------------------------------------------
- */
+/* --- relay -------------------------------------------------------------------------------------------------------- */
 
 static const struct mesh_image *decoy;
 
@@ -597,8 +592,7 @@ static void a_decoy_does_not_keep_a_relay(void **state)
     mesh_free(mesh);
 }
 
-/* --- echo and breaker ----------------------------------------------------------------------------------------------
- */
+/* --- echo and breaker --------------------------------------------------------------------------------------------- */
 
 static void strike_trials(struct mesh *mesh, unsigned n)
 {
@@ -672,8 +666,7 @@ static void breaker_abuse(void **state)
     mesh_free(mesh);
 }
 
-/* --- everything at once --------------------------------------------------------------------------------------------
- */
+/* --- everything at once ------------------------------------------------------------------------------------------- */
 
 static void strike_all(struct mesh *mesh, unsigned n)
 {

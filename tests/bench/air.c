@@ -58,8 +58,7 @@ static bool is_running(const struct run *run)
     return run->started != 0 && run->ended == 0;
 }
 
-/* --- a host ----------------------------------------------------------------------------------------------------------
- */
+/* --- a host ------------------------------------------------------------------------------------------------------- */
 
 static bool all_are(const struct run *run, bool (*is)(const struct host *h))
 {
@@ -180,8 +179,7 @@ static void turn(struct host *h)
         h->run->problem = mp_hci_strerror(mp_hci_error(&h->hci));
 }
 
-/* --- the loop of all hosts -------------------------------------------------------------------------------------------
- */
+/* --- the loop of all hosts ---------------------------------------------------------------------------------------- */
 
 static void note_lateness(struct run *run, mp_time due, mp_time now)
 {
@@ -241,8 +239,7 @@ static int run_until(struct run *run, bool (*is)(const struct host *h), mp_time 
     return -1;
 }
 
-/* --- starting and ending ---------------------------------------------------------------------------------------------
- */
+/* --- starting and ending ------------------------------------------------------------------------------------------ */
 
 static int start_air(struct run *run)
 {
@@ -341,8 +338,7 @@ static void close_run(struct run *run)
     free(run->host);
 }
 
-/* --- one run ---------------------------------------------------------------------------------------------------------
- */
+/* --- one run ------------------------------------------------------------------------------------------------------ */
 
 static int disseminate(struct run *run)
 {

@@ -16,8 +16,7 @@
 
 #define AUDIT_ROWS 500
 
-/* --- the mesh --------------------------------------------------------------------------------------------------------
- */
+/* --- the mesh ----------------------------------------------------------------------------------------------------- */
 
 static bool hears(const struct sim_scenario *s, uint32_t a, uint32_t b)
 {
@@ -67,8 +66,7 @@ double demo_air(struct demo *d)
     return seconds * 1e6;
 }
 
-/* --- a release -------------------------------------------------------------------------------------------------------
- */
+/* --- a release ---------------------------------------------------------------------------------------------------- */
 
 /* Its one manifest. */
 static void read_manifest(struct demo *d, const struct demo_release *r, uint8_t raw[MP_MANIFEST_SIZE],

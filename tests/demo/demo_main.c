@@ -48,8 +48,7 @@ static bool is_canary(const struct fleet_node *n)
     return false;
 }
 
-/* --- start -----------------------------------------------------------------------------------------------------------
- */
+/* --- start -------------------------------------------------------------------------------------------------------- */
 
 static bool enrolled(struct fleet *f, void *ctx)
 {
@@ -95,8 +94,7 @@ static void start(struct demo *d)
     demo_check(d, versions == DEMO_NODES, "%u of %d nodes run 1.0.0 and are enrolled", versions, DEMO_NODES);
 }
 
-/* --- a rollout -------------------------------------------------------------------------------------------------------
- */
+/* --- a rollout ---------------------------------------------------------------------------------------------------- */
 
 /* When a node last sealed an image, in monotonic seconds, from its own log; 0 not since. */
 static double staged_at(const struct fleet *f, const struct fleet_node *n, double since)

@@ -61,8 +61,7 @@ static void note_programmed(void)
     }
 }
 
-/* --- sealed --------------------------------------------------------------------------------------------------------
- */
+/* --- sealed ------------------------------------------------------------------------------------------------------- */
 
 static void open_sealed(const uint8_t *data, size_t size)
 {
@@ -88,8 +87,7 @@ static void open_sealed(const uint8_t *data, size_t size)
             check(nf_slot_get(&slot, position, buf) <= MP_CHUNK_SIZE);
 }
 
-/* --- interrupted ---------------------------------------------------------------------------------------------------
- */
+/* --- interrupted -------------------------------------------------------------------------------------------------- */
 
 static void damage(const uint8_t *data, size_t size)
 {

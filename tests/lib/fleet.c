@@ -77,8 +77,7 @@ void fleet_pause(double seconds)
         ;
 }
 
-/* --- air -------------------------------------------------------------------------------------------------------------
- */
+/* --- air ---------------------------------------------------------------------------------------------------------- */
 
 /* The build folder: $BUILD, else three levels above the program (BUILD/tests/e2e/NAME). */
 static void find_build(struct fleet *f)
@@ -195,8 +194,7 @@ void fleet_air(struct fleet *f, char *out, size_t cap, const char *format, ...)
         fleet_fail(f, "the air answers to %s%s", line, out);
 }
 
-/* --- programs --------------------------------------------------------------------------------------------------------
- */
+/* --- programs ----------------------------------------------------------------------------------------------------- */
 
 int fleet_run(struct fleet *f, char *out, size_t cap, const char *const argv[])
 {
@@ -253,8 +251,7 @@ void fleet_do(struct fleet *f, cJSON **json, ...)
         fleet_fail(f, "meshctl%s: exit status %d", line, status);
 }
 
-/* --- the daemon's API ------------------------------------------------------------------------------------------------
- */
+/* --- the daemon's API --------------------------------------------------------------------------------------------- */
 
 int fleet_call(struct fleet *f, const char *method, const char *path, const cJSON *body, cJSON **json)
 {

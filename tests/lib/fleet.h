@@ -113,8 +113,7 @@ struct fleet_node *fleet_find(struct fleet *f, const char *name);
  */
 void fleet_start(struct fleet *f, const struct fleet_options *options, unsigned count, unsigned canaries);
 
-/* --- tools -----------------------------------------------------------------------------------------------------------
- */
+/* --- tools -------------------------------------------------------------------------------------------------------- */
 
 /* Runs meshctl --json with these arguments, NULL last; its exit status, and what it printed (NULL when that is no
  * JSON) in *json unless json is NULL. The caller deletes it. */
@@ -141,8 +140,7 @@ void fleet_path(const struct fleet *f, char out[FLEET_PATH_MAX], const char *nam
 const char *fleet_text(const cJSON *tree, const char *path);
 double fleet_number(const cJSON *tree, const char *path);
 
-/* --- what happened ---------------------------------------------------------------------------------------------------
- */
+/* --- what happened ------------------------------------------------------------------------------------------------ */
 
 typedef bool fleet_condition(struct fleet *f, void *ctx);
 /* Polls until it holds: true; or the time is up: false. */

@@ -21,8 +21,7 @@ static void path_in(const struct fleet *f, char out[FLEET_PATH_MAX], const char 
     snprintf(out, FLEET_PATH_MAX, "%s/%s%s", f->dir, name, suffix);
 }
 
-/* --- gateway ---------------------------------------------------------------------------------------------------------
- */
+/* --- gateway ------------------------------------------------------------------------------------------------------ */
 
 void fleet_network(struct fleet *f)
 {
@@ -67,8 +66,7 @@ void fleet_gateway_kill(struct fleet *f)
     f->gateway = 0;
 }
 
-/* --- releases --------------------------------------------------------------------------------------------------------
- */
+/* --- releases ----------------------------------------------------------------------------------------------------- */
 
 const char *fleet_bundle(const struct fleet *f, unsigned release)
 {
@@ -118,8 +116,7 @@ void fleet_rollout(struct fleet *f, unsigned release, const char *policy)
     fleet_do(f, NULL, "rollout", "start", number, "--policy", policy, NULL);
 }
 
-/* --- nodes -----------------------------------------------------------------------------------------------------------
- */
+/* --- nodes -------------------------------------------------------------------------------------------------------- */
 
 static void write_file(struct fleet *f, const char *path, const uint8_t *data, size_t len)
 {

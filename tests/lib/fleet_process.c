@@ -46,8 +46,7 @@ static void rest_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-/* --- folder ----------------------------------------------------------------------------------------------------------
- */
+/* --- folder ------------------------------------------------------------------------------------------------------- */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *walk)
 {
@@ -141,8 +140,7 @@ void process_folder_close(void)
     caretaker = 0;
 }
 
-/* --- processes -------------------------------------------------------------------------------------------------------
- */
+/* --- processes ---------------------------------------------------------------------------------------------------- */
 
 /* In the child. out: where standard output goes, -1 to the log. */
 _Noreturn static void become(pid_t parent, int out, const char *log, const char *const argv[])

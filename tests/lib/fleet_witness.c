@@ -11,8 +11,7 @@
 
 #define POLL_EVERY 0.15
 
-/* --- the air's log ---------------------------------------------------------------------------------------------------
- */
+/* --- the air's log ------------------------------------------------------------------------------------------------ */
 
 static void note_boot(struct fleet *f, const char *device, uint64_t at_us, const char *version)
 {
@@ -69,8 +68,7 @@ uint64_t fleet_first_boot(const struct fleet_node *n, const char *version)
     return UINT64_MAX;
 }
 
-/* --- waiting ---------------------------------------------------------------------------------------------------------
- */
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
 
 bool fleet_poll(struct fleet *f, double seconds, fleet_condition *condition, void *ctx)
 {
@@ -91,8 +89,7 @@ void fleet_wait(struct fleet *f, double seconds, const char *what, fleet_conditi
         fleet_fail(f, "waited %.0f s for %s in vain", seconds, what);
 }
 
-/* --- the daemon ------------------------------------------------------------------------------------------------------
- */
+/* --- the daemon --------------------------------------------------------------------------------------------------- */
 
 static const cJSON *find_node(const cJSON *nodes, uint32_t id)
 {
@@ -207,8 +204,7 @@ bool fleet_logged(const struct fleet *f, const char *name, const char *text)
     return found;
 }
 
-/* --- flash -----------------------------------------------------------------------------------------------------------
- */
+/* --- flash -------------------------------------------------------------------------------------------------------- */
 
 bool fleet_holds(struct fleet *f, const struct fleet_node *n, unsigned release)
 {
@@ -252,8 +248,7 @@ void fleet_wait_staged(struct fleet *f, double seconds, unsigned release)
         fleet_fail(f, "waited %.0f s for all to hold release %u: %s does not", seconds, release, wanted.last);
 }
 
-/* --- frames ----------------------------------------------------------------------------------------------------------
- */
+/* --- frames ------------------------------------------------------------------------------------------------------- */
 
 #define RECORD_LINE_MAX 4096
 #define AD_HEAD 4 /* length, type, company: docs/SPEC.md section 9 */

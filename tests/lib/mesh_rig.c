@@ -26,8 +26,7 @@ static uint32_t next_random(uint32_t *state)
     return *state;
 }
 
-/* --- store ---------------------------------------------------------------------------------------------------------
- */
+/* --- store -------------------------------------------------------------------------------------------------------- */
 
 static bool fails(struct mesh_node *n, uint32_t *budget)
 {
@@ -124,8 +123,7 @@ static int counting_verify(const uint8_t sig[64], const uint8_t *message, size_t
 
 static struct mp_crypto counting;
 
-/* --- nodes ---------------------------------------------------------------------------------------------------------
- */
+/* --- nodes -------------------------------------------------------------------------------------------------------- */
 
 struct mesh *mesh_new(unsigned count, mp_time now, uint32_t seed)
 {
@@ -207,8 +205,7 @@ void mesh_full(struct mesh *mesh, unsigned loss_percent)
             mesh_link(mesh, i, j, loss_percent);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------
- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 /* What every host does. */
 static void serve_events(struct mesh *mesh, struct mesh_node *n)
@@ -333,8 +330,7 @@ uint32_t mesh_take_events(struct mesh *mesh, unsigned i)
     return events;
 }
 
-/* --- frames --------------------------------------------------------------------------------------------------------
- */
+/* --- frames ------------------------------------------------------------------------------------------------------- */
 
 size_t mesh_seal(struct mesh *mesh, uint8_t *out, uint32_t source, unsigned type, const uint8_t *body, size_t len)
 {
@@ -387,8 +383,7 @@ const struct mesh_sent *mesh_last(const struct mesh *mesh, unsigned i, unsigned 
     return NULL;
 }
 
-/* --- payloads ------------------------------------------------------------------------------------------------------
- */
+/* --- payloads ----------------------------------------------------------------------------------------------------- */
 
 static int read_leaf(void *ctx, uint32_t offset, uint8_t *data, size_t len)
 {
@@ -469,8 +464,7 @@ size_t mesh_chunk_body(const struct mesh_image *image, uint32_t position, uint8_
     return 7 + len;
 }
 
-/* --- objects -------------------------------------------------------------------------------------------------------
- */
+/* --- objects ------------------------------------------------------------------------------------------------------ */
 
 int mesh_publish(struct mesh *mesh, unsigned i, unsigned type, const uint8_t *object, size_t len)
 {

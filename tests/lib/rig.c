@@ -14,8 +14,7 @@ struct sign_fleet rig_fleet;
 static const uint8_t network_key[16] = "rig network key";
 enum { SLOT_BASE_A = 0x00018000, SLOT_BASE_B = 0x0002A000, STEP_FRAMES_MAX = 64 };
 
-/* --- crypto with a cache of verdicts -------------------------------------------------------------------------------
- */
+/* --- crypto with a cache of verdicts ------------------------------------------------------------------------------ */
 
 enum { CACHE = 64 };
 static struct {
@@ -51,8 +50,7 @@ const struct mp_crypto *rig_crypto(void)
     return &table;
 }
 
-/* --- images --------------------------------------------------------------------------------------------------------
- */
+/* --- images ------------------------------------------------------------------------------------------------------- */
 
 static int payload_read(void *ctx, uint32_t offset, uint8_t *data, size_t len)
 {
@@ -121,8 +119,7 @@ void rig_images(const struct rig_part *part, void (*edit)(uint32_t release, stru
     }
 }
 
-/* --- the node ------------------------------------------------------------------------------------------------------
- */
+/* --- the node ----------------------------------------------------------------------------------------------------- */
 
 static struct rig *rig_of(void *ctx)
 {
@@ -249,8 +246,7 @@ int rig_boot(struct rig *r, enum boot_cause cause)
     return r->choice.slot;
 }
 
-/* --- the gateway ---------------------------------------------------------------------------------------------------
- */
+/* --- the gateway -------------------------------------------------------------------------------------------------- */
 
 int rig_send(struct rig *r, enum mp_type type, const uint8_t *body, size_t len)
 {

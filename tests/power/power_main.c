@@ -71,8 +71,7 @@ static void on_panic(const char *what, uint32_t address)
     fail(what, (long)address);
 }
 
-/* --- the life ------------------------------------------------------------------------------------------------------
- */
+/* --- the life ----------------------------------------------------------------------------------------------------- */
 
 static void publish(struct world *w)
 {
@@ -239,8 +238,7 @@ static void check_end(struct world *w)
         fail("ends in the wrong image", w->rig.running);
 }
 
-/* --- cuts ----------------------------------------------------------------------------------------------------------
- */
+/* --- cuts --------------------------------------------------------------------------------------------------------- */
 
 /* Ways to cut an operation that differ from each other. */
 static bool is_distinct(const struct op *op, enum flash_sim_cut cut)

@@ -16,8 +16,7 @@ static struct rig rig;
 static struct flash_sim before;
 static int verdict; /* what accept() answers */
 
-/* --- the table -----------------------------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------------------------------- */
 
 /* The specification's table once more, in its own words. */
 static unsigned expected_row(enum boot_state state, unsigned tries, bool home, bool other, bool target)
@@ -65,8 +64,7 @@ static void test_table(void **state)
     assert_int_equal(cases, 96);
 }
 
-/* --- the record ----------------------------------------------------------------------------------------------------
- */
+/* --- the record --------------------------------------------------------------------------------------------------- */
 
 static struct boot_record sample(void)
 {
@@ -225,8 +223,7 @@ static void test_damaged_cells_are_skipped(void **state)
     assert_int_equal(newest(), 6);
 }
 
-/* --- boot_select() -------------------------------------------------------------------------------------------------
- */
+/* --- boot_select() ------------------------------------------------------------------------------------------------ */
 
 static int accept(void *ctx, const uint8_t *manifest)
 {

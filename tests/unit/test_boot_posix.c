@@ -47,8 +47,7 @@ static uint8_t *self;
 static uint32_t self_size;
 static uint8_t raw[2][MP_MANIFEST_SIZE]; /* of slot 0: release 1; slot 1: release 2 */
 
-/* --- the image's side ----------------------------------------------------------------------------------------------
- */
+/* --- the image's side --------------------------------------------------------------------------------------------- */
 
 static int number(const char *name)
 {
@@ -96,8 +95,7 @@ static int be_image(void)
     return role != NULL ? play(role) : 98;
 }
 
-/* --- the factory ---------------------------------------------------------------------------------------------------
- */
+/* --- the factory -------------------------------------------------------------------------------------------------- */
 
 static void write_file(const char *path, const void *data, size_t len)
 {
@@ -255,8 +253,7 @@ static int boot_once(struct fixture *x)
     return port_boot_run(&x->options);
 }
 
-/* --- tests ---------------------------------------------------------------------------------------------------------
- */
+/* --- tests -------------------------------------------------------------------------------------------------------- */
 
 static void test_confirmed_image_boots_again_and_again(void **state)
 {
@@ -472,8 +469,7 @@ static void test_crash_loop_slows_down(void **state)
     assert_true((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >= 700);
 }
 
-/* --- provisioning and inspection -----------------------------------------------------------------------------------
- */
+/* --- provisioning and inspection ---------------------------------------------------------------------------------- */
 
 static void refuse(const struct fixture *x)
 {

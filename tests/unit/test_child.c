@@ -32,8 +32,7 @@ static uint32_t image_size;
 static uint8_t image_digest[32];
 static int flash_fd;
 
-/* --- the image's side ----------------------------------------------------------------------------------------------
- */
+/* --- the image's side --------------------------------------------------------------------------------------------- */
 
 static int number(const char *name)
 {
@@ -103,8 +102,7 @@ static int play(const char *role)
     return atoi(role);
 }
 
-/* --- the bootloader's side -----------------------------------------------------------------------------------------
- */
+/* --- the bootloader's side ---------------------------------------------------------------------------------------- */
 
 static int read_image(void *ctx, uint32_t offset, uint8_t *data, size_t len)
 {

@@ -81,8 +81,7 @@ static void confirm(void)
     assert_true(rig_run_to(&rig, NF_PHASE_IDLE, 3000));
 }
 
-/* --- the straight way ----------------------------------------------------------------------------------------------
- */
+/* --- the straight way --------------------------------------------------------------------------------------------- */
 
 static void test_update_from_stage_to_confirmed(void **state)
 {
@@ -164,8 +163,7 @@ static void test_fetch_goes_on_after_a_reset(void **state)
     assert_int_equal(rig.counters.chunks_stored, rig_image[2].tree.positions);
 }
 
-/* --- who may activate ----------------------------------------------------------------------------------------------
- */
+/* --- who may activate --------------------------------------------------------------------------------------------- */
 
 static void not_in(struct mp_directive *d)
 {
@@ -272,8 +270,7 @@ static void test_open_goes_before_staged(void **state)
     assert_int_equal(rig.node.target.release, 2);
 }
 
-/* --- refusals ------------------------------------------------------------------------------------------------------
- */
+/* --- refusals ----------------------------------------------------------------------------------------------------- */
 
 static void other_revision(uint32_t release, struct mp_manifest *m)
 {
@@ -382,8 +379,7 @@ static void test_wrong_digest_is_final(void **state)
     stage(3);
 }
 
-/* --- what delays ---------------------------------------------------------------------------------------------------
- */
+/* --- what delays -------------------------------------------------------------------------------------------------- */
 
 static void needs_battery(uint32_t release, struct mp_manifest *m)
 {
@@ -477,8 +473,7 @@ static void test_breaker_is_overridden(void **state)
     assert_true(rig_run_to(&rig, NF_PHASE_RESETTING, 10));
 }
 
-/* --- trials that fail ----------------------------------------------------------------------------------------------
- */
+/* --- trials that fail --------------------------------------------------------------------------------------------- */
 
 static void test_selftest_failure_rolls_back(void **state)
 {
@@ -596,8 +591,7 @@ static void test_corrupt_home_is_reported(void **state)
     expect_report(MP_PHASE_ROLLED_BACK, MP_REASON_CORRUPT_HOME, 0);
 }
 
-/* --- revert --------------------------------------------------------------------------------------------------------
- */
+/* --- revert ------------------------------------------------------------------------------------------------------- */
 
 static void to_release_2(void)
 {
@@ -681,8 +675,7 @@ static void test_revert_of_what_does_not_run(void **state)
     assert_false(rig.node.phase == NF_PHASE_RESETTING);
 }
 
-/* --- wear, keys ----------------------------------------------------------------------------------------------------
- */
+/* --- wear, keys --------------------------------------------------------------------------------------------------- */
 
 /* Two releases take turns in being the one to follow: restarts run dry and come back slowly. */
 static void test_alternating_releases_do_not_wear_the_slot(void **state)

@@ -55,8 +55,7 @@ static struct mesh_image *begin(struct mesh *mesh, uint32_t size)
     return image;
 }
 
-/* --- receiving -----------------------------------------------------------------------------------------------------
- */
+/* --- receiving ---------------------------------------------------------------------------------------------------- */
 
 static void chunks_are_taken_in_tree_order(void **state)
 {
@@ -145,8 +144,7 @@ static void chunks_do_not_change_places(void **state)
     mesh_free(mesh);
 }
 
-/* --- passing on ----------------------------------------------------------------------------------------------------
- */
+/* --- passing on --------------------------------------------------------------------------------------------------- */
 
 static uint32_t forwards(struct mesh *mesh, unsigned wanting, unsigned copies)
 {
@@ -195,8 +193,7 @@ static void a_full_ring_gives_up_the_oldest(void **state)
     mesh_free(mesh);
 }
 
-/* --- asking --------------------------------------------------------------------------------------------------------
- */
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 static void requests_are_well_formed(void **state)
 {
@@ -270,8 +267,7 @@ static void asking_slows_down_and_recovers(void **state)
     mesh_free(mesh);
 }
 
-/* --- answering -----------------------------------------------------------------------------------------------------
- */
+/* --- answering ---------------------------------------------------------------------------------------------------- */
 
 static int ask(struct mesh *mesh, unsigned to, uint32_t source, uint32_t addressee, uint32_t nonce, uint32_t handle,
                uint32_t base, const uint8_t *bits, size_t len)
@@ -392,8 +388,7 @@ static void strangers_are_answered_seldom(void **state)
     mesh_free(mesh);
 }
 
-/* --- whole transfers -----------------------------------------------------------------------------------------------
- */
+/* --- whole transfers ---------------------------------------------------------------------------------------------- */
 
 static void topologies_complete(void **state)
 {

@@ -45,8 +45,7 @@ static void free_images(struct mesh_image **image, unsigned count)
 
 #define CONST(images) ((const struct mesh_image *const *)(images))
 
-/* --- acceptance ----------------------------------------------------------------------------------------------------
- */
+/* --- acceptance --------------------------------------------------------------------------------------------------- */
 
 /* Each rule of SPEC 5 in its order; nothing that is refused costs more than its place in that order. */
 static void directives_are_checked_in_order(void **state)
@@ -222,8 +221,7 @@ static void cut_objects_are_refused(void **state)
     mesh_free(mesh);
 }
 
-/* --- the total order -----------------------------------------------------------------------------------------------
- */
+/* --- the total order ---------------------------------------------------------------------------------------------- */
 
 enum { ORDERED = 6 };
 
@@ -340,8 +338,7 @@ static void a_tie_is_settled(void **state)
     mesh_free(mesh);
 }
 
-/* --- caps and pruning ----------------------------------------------------------------------------------------------
- */
+/* --- caps and pruning --------------------------------------------------------------------------------------------- */
 
 static void what_no_head_names_is_dropped(void **state)
 {
@@ -478,8 +475,7 @@ static void a_new_key_generation_outranks_any_release(void **state)
     }
 }
 
-/* --- verification bucket and Trickle resets ------------------------------------------------------------------------
- */
+/* --- verification bucket and Trickle resets ----------------------------------------------------------------------- */
 
 static void a_flood_costs_few_signatures(void **state)
 {
@@ -585,8 +581,7 @@ static void agreement_is_quiet(void **state)
     mesh_free(mesh);
 }
 
-/* --- key chain -----------------------------------------------------------------------------------------------------
- */
+/* --- key chain ---------------------------------------------------------------------------------------------------- */
 
 /* Statement `number` of a chain that installs publisher key 1 anew each time; *head moves on. */
 static void make_change(const struct mesh *mesh, uint16_t number, uint8_t fill, uint8_t head[32],
@@ -782,8 +777,7 @@ static void halves_find_their_fork(void **state)
     mesh_free(mesh);
 }
 
-/* --- staleness -----------------------------------------------------------------------------------------------------
- */
+/* --- staleness ---------------------------------------------------------------------------------------------------- */
 
 static void stale_after_seven_days(void **state)
 {

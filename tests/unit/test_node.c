@@ -51,8 +51,7 @@ static struct mesh *busy_mesh(mp_time now, uint32_t seed, struct mesh_image **im
     return mesh;
 }
 
-/* --- the copyable state --------------------------------------------------------------------------------------------
- */
+/* --- the copyable state ------------------------------------------------------------------------------------------- */
 
 /* Everything a run depends on, store and random state included, copied to another address: the same frames follow. */
 static void a_copy_has_the_same_future(void **state)
@@ -89,8 +88,7 @@ static void a_copy_has_the_same_future(void **state)
     }
 }
 
-/* --- clock ---------------------------------------------------------------------------------------------------------
- */
+/* --- clock -------------------------------------------------------------------------------------------------------- */
 
 /* The same run, frame by frame, wherever the 32-bit millisecond clock wraps in it. */
 static void the_wrap_changes_nothing(void **state)
@@ -182,8 +180,7 @@ static void sleepers_do_not_trust_old_neighbours(void **state)
     }
 }
 
-/* --- the host's loop -----------------------------------------------------------------------------------------------
- */
+/* --- the host's loop ---------------------------------------------------------------------------------------------- */
 
 /* Calling when due always gets somewhere: the next time due is later, or a frame came out. */
 static void the_timer_never_spins(void **state)
@@ -304,8 +301,7 @@ static void frames_go_out_by_precedence(void **state)
     mesh_free(mesh);
 }
 
-/* --- counters ------------------------------------------------------------------------------------------------------
- */
+/* --- counters ----------------------------------------------------------------------------------------------------- */
 
 static unsigned send(struct mesh *mesh, unsigned i)
 {
@@ -383,8 +379,7 @@ static void counters_only_rise(void **state)
     mesh_free(mesh);
 }
 
-/* --- reboots -------------------------------------------------------------------------------------------------------
- */
+/* --- reboots ------------------------------------------------------------------------------------------------------ */
 
 /* Nodes that reboot at random all the time still end with everything. */
 static void reboots_lose_nothing(void **state)

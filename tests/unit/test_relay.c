@@ -168,8 +168,7 @@ static void two_foreign_payloads_take_turns(void **state)
     mesh_free(mesh);
 }
 
-/* --- one relay, byte by byte ---------------------------------------------------------------------------------------
- */
+/* --- one relay, byte by byte -------------------------------------------------------------------------------------- */
 
 static int ask(struct mesh *mesh, uint32_t source, const struct mesh_image *image, uint32_t base, const uint8_t *bits,
                size_t len)

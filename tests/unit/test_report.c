@@ -83,8 +83,7 @@ static bool all_receipted(const struct mesh *mesh)
     return true;
 }
 
-/* --- from origin to receipt ----------------------------------------------------------------------------------------
- */
+/* --- from origin to receipt --------------------------------------------------------------------------------------- */
 
 static void everybody_is_receipted(void **state)
 {
@@ -204,8 +203,7 @@ static void receipts_of_other_serials_cover_nothing(void **state)
     }
 }
 
-/* --- reboots and failing stores ------------------------------------------------------------------------------------
- */
+/* --- reboots and failing stores ----------------------------------------------------------------------------------- */
 
 static void a_reboot_keeps_the_report(void **state)
 {
@@ -269,8 +267,7 @@ static void broken_records_are_ignored(void **state)
         }
 }
 
-/* --- custody -------------------------------------------------------------------------------------------------------
- */
+/* --- custody ------------------------------------------------------------------------------------------------------ */
 
 /* A node with two parents at the same hop; whichever is the better dies at the worst moment. */
 static void a_parents_death_loses_nothing(void **state)
@@ -630,8 +627,7 @@ static void a_gateway_that_cannot_commit_is_waited_for(void **state)
     mesh_free(mesh);
 }
 
-/* --- echo ----------------------------------------------------------------------------------------------------------
- */
+/* --- echo --------------------------------------------------------------------------------------------------------- */
 
 static void a_trial_is_echoed(void **state)
 {
@@ -713,8 +709,7 @@ static void many_trials_at_once(void **state)
     mesh_free(mesh);
 }
 
-/* --- breaker -------------------------------------------------------------------------------------------------------
- */
+/* --- breaker ------------------------------------------------------------------------------------------------------ */
 
 static void neighbour_says(struct mesh *mesh, uint32_t source, uint16_t failed)
 {

@@ -30,8 +30,7 @@ struct boot {
     struct mp_manifest manifest[2];
 };
 
-/* --- slots ---------------------------------------------------------------------------------------------------------
- */
+/* --- slots -------------------------------------------------------------------------------------------------------- */
 
 static int read_slot(void *ctx, uint32_t offset, uint8_t *data, size_t len)
 {
@@ -97,8 +96,7 @@ static void select_slot(struct boot *b, enum boot_cause cause, struct boot_choic
              port_cause_name(cause));
 }
 
-/* --- one boot ------------------------------------------------------------------------------------------------------
- */
+/* --- one boot ----------------------------------------------------------------------------------------------------- */
 
 /* Sleeps; true when asked to stop. */
 static bool rest(const struct boot *b, uint32_t ms)
@@ -150,8 +148,7 @@ uint32_t port_boot_backoff_ms(unsigned failures)
     return failures > 7 ? 10000 : 100u << (failures - 1);
 }
 
-/* --- recovery ------------------------------------------------------------------------------------------------------
- */
+/* --- recovery ----------------------------------------------------------------------------------------------------- */
 
 static int open_flash(struct boot *b)
 {
@@ -199,8 +196,7 @@ static bool recover(struct boot *b)
     }
 }
 
-/* --- for ever ------------------------------------------------------------------------------------------------------
- */
+/* --- for ever ----------------------------------------------------------------------------------------------------- */
 
 /* Boots once. True: go on with *cause; false: leave with *status. */
 static bool boot_once(struct boot *b, enum boot_cause *cause, unsigned *failures, int *status)

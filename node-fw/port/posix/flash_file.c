@@ -67,8 +67,7 @@ static void step(void)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* --- creating and opening ------------------------------------------------------------------------------------------
- */
+/* --- creating and opening ----------------------------------------------------------------------------------------- */
 
 static int write_blank(int fd, const struct port_flash_geometry *g)
 {
@@ -226,8 +225,7 @@ void port_flash_sync(struct port_flash *f)
     msync(f->map, f->map_size, MS_SYNC);
 }
 
-/* --- the three operations ------------------------------------------------------------------------------------------
- */
+/* --- the three operations ----------------------------------------------------------------------------------------- */
 
 static bool is_inside(const struct port_flash *f, uint32_t address, size_t len)
 {
@@ -333,8 +331,7 @@ static int flash_erase(void *ctx, uint32_t address)
     return finish(f, NF_FLASH_OK);
 }
 
-/* --- watching and breaking -----------------------------------------------------------------------------------------
- */
+/* --- watching and breaking ---------------------------------------------------------------------------------------- */
 
 uint32_t port_flash_wear(const struct port_flash *f, uint32_t address)
 {

@@ -65,8 +65,7 @@ static mp_time earlier(mp_time a, mp_time b)
     return a < b ? a : b;
 }
 
-/* --- callbacks -----------------------------------------------------------------------------------------------------
- */
+/* --- callbacks ---------------------------------------------------------------------------------------------------- */
 
 static uint32_t draw(void *ctx)
 {
@@ -93,8 +92,7 @@ static void deliver(void *ctx, mp_time now, const struct mp_hci_heard *heard)
     nf_receive(&n->nf, &n->env, now, heard->frame, heard->length);
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------
- */
+/* --- starting ----------------------------------------------------------------------------------------------------- */
 
 /* A number from the environment, or -1. */
 static long from_environment(const char *name)
@@ -198,8 +196,7 @@ static int start(struct node *n)
     return 0;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------
- */
+/* --- the loop ----------------------------------------------------------------------------------------------------- */
 
 static void kick(struct node *n, mp_time now)
 {
