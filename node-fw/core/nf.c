@@ -27,8 +27,7 @@
 #define RETRY_AFTER MP_SECONDS(60)
 #define BREAKER_LIMIT MP_SECONDS(24u * 3600u)
 
-/* --- following a directive -----------------------------------------------------------------------------------------
- */
+/* --- following a directive ---------------------------------------------------------------------------------------- */
 
 static void target_clear(struct nf_node *n)
 {
@@ -179,8 +178,7 @@ static void decide(struct nf_node *n, const struct nf_env *env, mp_time now)
     }
 }
 
-/* --- the phases' work ----------------------------------------------------------------------------------------------
- */
+/* --- the phases' work --------------------------------------------------------------------------------------------- */
 
 static void reset_ask(struct nf_node *n, const struct nf_env *env, enum boot_cause cause)
 {
@@ -368,8 +366,7 @@ static void step(struct nf_node *n, const struct nf_env *env, mp_time now)
     }
 }
 
-/* --- the four calls ------------------------------------------------------------------------------------------------
- */
+/* --- the four calls ----------------------------------------------------------------------------------------------- */
 
 static void counter_persist(struct nf_node *n, const struct nf_env *env)
 {
