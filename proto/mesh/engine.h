@@ -127,7 +127,10 @@ unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle);
 
 /* report.c */
 int mp_report_load(struct mp_call *c);
-int mp_report_receive(struct mp_call *c, const struct mp_header *h, const uint8_t *body, size_t len);
+int mp_report_receive(struct mp_call *c, struct mp_neighbour *from, const struct mp_header *h, const uint8_t *body,
+                      size_t len);
+/* A neighbour says that it rolled back from a release (low 16 bits), 0 none. */
+void mp_neighbour_failed(struct mp_call *c, struct mp_neighbour *b, uint16_t release);
 int mp_report_receive_ack(struct mp_call *c, const uint8_t *body, size_t len);
 /* A newly verified receipt: is the own report covered? */
 void mp_report_receipt(struct mp_call *c, const struct mp_receipt *r);

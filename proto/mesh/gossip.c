@@ -126,9 +126,7 @@ static void note_summary(struct mp_call *c, struct mp_neighbour *from, const str
     unsigned place;
 
     from->nonce = s->nonce;
-    if (from->failed != s->failed)
-        c->n->events |= MP_EVENT_BREAKER;
-    from->failed = s->failed;
+    mp_neighbour_failed(c, from, s->failed);
     from->home = (uint16_t)s->home;
     from->target = (uint16_t)s->target;
     from->held = (uint16_t)(s->held > UINT16_MAX ? UINT16_MAX : s->held);

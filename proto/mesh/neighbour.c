@@ -149,3 +149,10 @@ struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank)
     }
     return rank && second ? second : best;
 }
+
+void mp_neighbour_failed(struct mp_call *c, struct mp_neighbour *b, uint16_t release)
+{
+    if (b->failed != release)
+        c->n->events |= MP_EVENT_BREAKER;
+    b->failed = release;
+}

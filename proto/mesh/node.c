@@ -131,7 +131,7 @@ static int dispatch(struct mp_call *c, struct mp_neighbour *from, const struct m
     case MP_TYPE_REQUEST:
         return mp_exchange_request(c, from, body, len);
     case MP_TYPE_REPORT:
-        return mp_report_receive(c, h, body, len);
+        return mp_report_receive(c, from, h, body, len);
     case MP_TYPE_REPORT_ACK:
         return mp_report_receive_ack(c, body, len);
     }
@@ -167,8 +167,9 @@ static void expire_trickle(struct mp_call *c)
 
     /* A host that slept through several intervals takes them one by one, each cheap and each at least 250 ms. */
     while (mp_job_is_due(c, MP_JOB_TRICKLE)) {
-        bool is_waiting = n->is_trial && !n->trickle.is_past_t;
+        bool is_waiting = (n->is_trial || n->loud) && !n->trickle.is_past_t;
 
+        n->loud = (uint8_t)(n->loud - (is_waiting && n->loud));
         if (mp_trickle_expire(&n->trickle, c->env->random(c->env->ctx)) || is_waiting)
             mp_job_hasten(n, MP_JOB_SUMMARY, c->now_ms);
         if (n->is_trial && n->trickle.interval_ms > TRIAL_IMAX_MS)

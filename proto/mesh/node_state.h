@@ -162,7 +162,7 @@ struct mp_node {
     uint8_t request_stalls;
     uint8_t is_relay_turn; /* the next REQUEST is the relay's */
     uint8_t custody_count;
-    uint8_t spare;
+    uint8_t loud;          /* so many SUMMARYs go out whatever was heard */
     uint32_t frontier;     /* first position above all that were heard of the fetched payload */
     uint32_t fetch_new_ms; /* when a new chunk of it last came */
     struct mp_trickle trickle;

@@ -28,6 +28,7 @@
 #define ACK_SPAN_MS 15u
 #define ECHO_SPAN_MS 400u
 #define SERIAL_WINDOW 15u
+#define FAILED_SUMMARIES 3u /* Trickle would keep them back where several fail at once */
 
 /* --- the own report ----------------------------------------------------------------------------------------------- */
 
@@ -117,8 +118,10 @@ int mp_report_load(struct mp_call *c)
     o->reason = raw[9];
     o->is_rewritten = raw[10] != 0;
     o->is_set = true;
-    if (o->phase == MP_PHASE_ROLLED_BACK)
+    if (o->phase == MP_PHASE_ROLLED_BACK) {
         c->n->failed = o->target;
+        c->n->loud = FAILED_SUMMARIES;
+    }
     if (is_pending(o))
         mp_job_arm(c->n, MP_JOB_REPORT, c->now_ms + mp_random(c, JITTER_MS));
     return MP_OK;
@@ -144,9 +147,10 @@ int mp_node_report(struct mp_node *n, const struct mp_env *env, mp_time now, uin
         return MP_ERR_STORE;
     }
     /* What failed stays known until the next release is confirmed, so that the breaker of others hears of it. */
-    if (phase == MP_PHASE_ROLLED_BACK)
+    if (phase == MP_PHASE_ROLLED_BACK) {
         n->failed = target;
-    else if (phase == MP_PHASE_CONFIRMED)
+        n->loud = FAILED_SUMMARIES;
+    } else if (phase == MP_PHASE_CONFIRMED)
         n->failed = 0;
     send_soon(&c, JITTER_MS);
     return MP_OK;
@@ -280,7 +284,8 @@ static bool take(struct mp_call *c, const uint8_t *entry, uint32_t from)
     return true;
 }
 
-int mp_report_receive(struct mp_call *c, const struct mp_header *h, const uint8_t *body, size_t len)
+int mp_report_receive(struct mp_call *c, struct mp_neighbour *from, const struct mp_header *h, const uint8_t *body,
+                      size_t len)
 {
     struct mp_node *n = c->n;
     unsigned count, taken = 0;
@@ -298,6 +303,9 @@ int mp_report_receive(struct mp_call *c, const struct mp_header *h, const uint8_
 
         if (error < 0)
             return error;
+        /* What it says of itself concerns its neighbours too, whomever it is for. */
+        if (from && r.node == h->source && r.phase == MP_PHASE_ROLLED_BACK)
+            mp_neighbour_failed(c, from, r.target);
     }
     if (mp_get32(body) != n->id)
         return MP_OK;

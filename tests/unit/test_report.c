@@ -762,6 +762,37 @@ static void newcomers_do_not_trip_the_breaker(void **state)
     mesh_free(mesh);
 }
 
+/* Three that fail in the same moment agree with everybody else, so Trickle would keep two of them silent. */
+static void failing_together_trips_the_breaker(void **state)
+{
+    enum { NODES = 6, FAILING = 3 };
+    static const uint16_t none[NODES];
+    (void)state;
+
+    for (uint32_t seed = 1; seed <= 50; seed++) {
+        struct mesh *mesh = mesh_new(NODES, MP_SECONDS(1), seed);
+        struct mesh_image *image = mesh_image_new(mesh, 1, 5, 10);
+
+        mesh_full(mesh, 10);
+        assert_int_equal(mesh_receipt(mesh, 0, 1, none, NODES), MP_OK);
+        for (unsigned i = 1; i < NODES; i++) /* so that all have been heard by all */
+            mp_node_report(engine(mesh, i), &mesh->node[i].env, mesh->now, 1, 0, MP_PHASE_IDLE, MP_REASON_NONE);
+        mesh_run(mesh, MP_SECONDS(100));
+        mesh_release(mesh, 0, image);
+        mesh_run(mesh, MP_SECONDS(20));
+        for (unsigned i = NODES - FAILING; i < NODES; i++) {
+            mesh_boot(mesh, i);
+            mp_node_report(engine(mesh, i), &mesh->node[i].env, mesh->now, 1, 5, MP_PHASE_ROLLED_BACK,
+                           MP_REASON_SELFTEST);
+        }
+        mesh_run(mesh, MP_SECONDS(4));
+        for (unsigned i = 1; i < NODES - FAILING; i++)
+            assert_true(mp_node_breaker(engine(mesh, i), 5));
+        mesh_image_free(image);
+        mesh_free(mesh);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -791,6 +822,7 @@ int main(void)
         cmocka_unit_test(many_trials_at_once),
         cmocka_unit_test(the_breaker_counts),
         cmocka_unit_test(newcomers_do_not_trip_the_breaker),
+        cmocka_unit_test(failing_together_trips_the_breaker),
     };
 
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
