@@ -26,6 +26,8 @@
 
 #define RETRY_AFTER MP_SECONDS(60)
 #define BREAKER_LIMIT MP_SECONDS(24u * 3600u)
+#define CUSTODY_LIMIT MP_SECONDS(10) /* an activation waits so long for reports in custody to be passed on */
+#define CUSTODY_POLL MP_MS(250)
 
 /* --- following a directive ---------------------------------------------------------------------------------------- */
 
@@ -278,6 +280,14 @@ static void activate(struct nf_node *n, const struct nf_env *env, mp_time now)
     nf_wake(n, now + RETRY_AFTER);
 }
 
+/* Reports of others are held in RAM: a reset loses them, and their origins would repeat them much later. */
+static bool has_custody(const struct nf_node *n)
+{
+    uint8_t entry[MP_REPORT_ENTRY_SIZE];
+
+    return mp_node_custody(&n->mp, 0, entry);
+}
+
 static void staged_step(struct nf_node *n, const struct nf_env *env, mp_time now)
 {
     struct nf_target *t = &n->target;
@@ -296,6 +306,10 @@ static void staged_step(struct nf_node *n, const struct nf_env *env, mp_time now
         reason = MP_REASON_BREAKER;
     else if (battery_percent(env) < t->battery_min_percent)
         reason = MP_REASON_BATTERY;
+    if (reason == MP_REASON_NONE && now < start + CUSTODY_LIMIT && has_custody(n)) {
+        nf_wake(n, now + CUSTODY_POLL);
+        return;
+    }
     if (reason == MP_REASON_NONE) {
         activate(n, env, now);
         return;

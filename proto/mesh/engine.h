@@ -15,7 +15,7 @@
  *   ACK      0 to 15 after a report was taken; 0 to 400 for an echo
  *   PUSH     5 to 60 after a neighbour turned out to lack something, or something new was verified
  *   SUMMARY  now; 20 to 400 in answer to one that asks
- *   REPORT   0 to 2,000 after a change; 1,000 to 2,000, later doubling, without an acknowledgement; 20,000 and doubling
+ *   REPORT   0 to 2,000 after a change; 1,000 to 2,000, later doubling, without an acknowledgement; 10,000 and doubling
  *            without a receipt
  *   REQUEST, FORWARD, SERVE  see exchange.c
  */

@@ -130,7 +130,8 @@ void mp_node_counter_persisted(struct mp_node *n);
 
 /* --- gateway ------------------------------------------------------------------------------------------------------ */
 
-/* Report entry i in custody that waits for commit, as heard (19 bytes, MAC unchecked); false when there is none. */
+/* Report entry i in custody that waits for commit (gateway) or to be passed on (others), as heard (19 bytes, MAC unchecked);
+ * false when there is none. */
 bool mp_node_custody(const struct mp_node *n, unsigned i, uint8_t entry[MP_REPORT_ENTRY_SIZE]);
 /* The first `count` entries are committed (or refused for good): acknowledges them to who brought them. */
 void mp_node_custody_done(struct mp_node *n, mp_time now, unsigned count);

@@ -19,7 +19,7 @@
 #define RECORD_SIZE_MAX 32u /* a later version's may be longer */
 #define JITTER_MS 2000u
 #define RETRY_MS 1000u
-#define RECEIPT_MS 20000u
+#define RECEIPT_MS 10000u
 #define BACKOFF_MAX 6u
 /* Before an unanswered report slows down: a loss, or custody that is full for the moment, is no absence. */
 #define EAGER_TRIES 4u
