@@ -422,6 +422,7 @@ int main(void)
     const char *role = getenv(ROLE);
     if (role != NULL)
         _exit(play(role));
+    setvbuf(stdout, NULL, _IONBF, 0); /* or what is buffered would be printed by forked children too */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image_is_sealed),
         cmocka_unit_test(test_tampered_image_is_refused),

@@ -445,8 +445,8 @@ static void test_receipts(void **state)
     assert_int_equal(receipt(g, 7).round, 42);
     assert_int_equal(receipt(g, 30000).round, 30001);
     assert_int_equal(receipt(g, 60000).round, 60001);
-    assert_int_equal(receipt(g, 65535).round, 0);
-    assert_int_equal(receipt(g, 60001).round, 1);
+    assert_int_equal(receipt(g, 65535).round, 1); /* 0 stands for none */
+    assert_int_equal(receipt(g, 60001).round, 2);
 }
 
 static void test_receipt_windows(void **state)
