@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "proto/mp_wire.h"
 #include "proto/mesh/summary.h"
 #include "proto/object/settings.h"
 #include "tests/lib/rig.h"
@@ -415,6 +416,50 @@ static void test_stale_defers(void **state)
     expect_report(MP_PHASE_DEFERRED, MP_REASON_STALE, 2);
 }
 
+/* A report of somebody else lies in custody when the ring opens. */
+static void stage_with_custody(void)
+{
+    static const uint8_t key[16] = {1};
+    const struct mp_report report = {.node = 300, .serial = 1, .running = 1, .phase = MP_PHASE_IDLE};
+    uint8_t body[10 + MP_REPORT_ENTRY_SIZE] = {0};
+
+    fresh(&word, NULL);
+    stage(2);
+    mp_put32(body, RIG_NODE);
+    mp_put32(body + 4, rig.node.mp.nonce);
+    body[8] = 1;
+    mp_report_put(rig_crypto(), body + 10, &report, key);
+    assert_int_equal(rig_send_from(&rig, 300, MP_TYPE_REPORT, body, sizeof body), MP_OK);
+    assert_int_equal(rig_direct(&rig, MP_ACTION_OPEN, 2, 2, 0), MP_OK);
+    rig_step(&rig, MP_MS(20));
+    assert_int_equal(rig.node.phase, NF_PHASE_STAGED);
+}
+
+static void test_custody_is_passed_on_before_the_reset(void **state)
+{
+    uint8_t body[8 + 6];
+    (void)state;
+
+    stage_with_custody();
+    mp_put32(body, RIG_NODE);
+    mp_put32(body + 4, rig.node.mp.nonce);
+    mp_put32(body + 8, 300);
+    mp_put16(body + 12, 1);
+    assert_int_equal(rig_send(&rig, MP_TYPE_REPORT_ACK, body, sizeof body), MP_OK);
+    assert_true(rig_run_to(&rig, NF_PHASE_RESETTING, 40));
+}
+
+static void test_custody_nobody_takes_delays_ten_seconds(void **state)
+{
+    (void)state;
+    stage_with_custody();
+    const mp_time opened = rig.now;
+    idle_for(MP_SECONDS(9), MP_MS(100));
+    assert_int_equal(rig.node.phase, NF_PHASE_STAGED);
+    assert_true(rig_run_to(&rig, NF_PHASE_RESETTING, 200));
+    assert_true(rig.now - opened < MP_SECONDS(11));
+}
+
 /* Four neighbours; `failed` says what three of them rolled back from. */
 static void neighbours(uint16_t failed)
 {
@@ -769,6 +814,8 @@ int main(void)
         cmocka_unit_test(test_wrong_digest_is_final),
         cmocka_unit_test(test_battery_defers),
         cmocka_unit_test(test_stale_defers),
+        cmocka_unit_test(test_custody_is_passed_on_before_the_reset),
+        cmocka_unit_test(test_custody_nobody_takes_delays_ten_seconds),
         cmocka_unit_test(test_breaker_delays_a_day),
         cmocka_unit_test(test_breaker_is_overridden),
         cmocka_unit_test(test_selftest_failure_rolls_back),
