@@ -84,10 +84,10 @@ static void a_replaced_key_bricks_nobody(void **state)
     fleet_release(f, 2, "2.0.0", 1u << 1);
     fleet_rollout(f, 2, E2E_CANARY);
     fleet_wait(f, 30, "all to fetch", all_fetch, NULL);
+    FLEET_REQUIRE(f, !fleet_holds(f, &f->node[2], 2)); /* in mid-release indeed */
     change(f, "install", fresh);
     change(f, "revoke", old);
     fleet_wait(f, 30, "all to know the new keys", all_have_keyset, &number);
-    FLEET_REQUIRE(f, !fleet_holds(f, &f->node[2], 2)); /* in mid-release indeed */
     fleet_wait_phase(f, 120, 2, "held");
     for (unsigned i = 0; i < f->count; i++)
         FLEET_REQUIRE(f, fleet_booted(&f->node[i], "2.0.0") == 0);
