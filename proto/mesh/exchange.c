@@ -78,7 +78,8 @@ static unsigned count_wanting(const struct mp_node *n, const struct mp_place *p,
 
 /*
  * A neighbour to name as supplier: drawn among those known to have more of the payload than this node, or else among
- * those that are fetching it too, since what is known of them is as old as their last SUMMARY. NULL when there is none.
+ * those that are fetching it too, since what is known of them is as old as their last SUMMARY, and those that relay. NULL
+ * when there is none.
  */
 static const struct mp_neighbour *draw_supplier(const struct mp_call *c, const struct mp_place *p)
 {
@@ -93,7 +94,7 @@ static const struct mp_neighbour *draw_supplier(const struct mp_call *c, const s
             continue;
         if ((has_all || (is_fetching && b->held > p->held)) && mp_random(c, ++seen) == 0)
             best = b;
-        if (is_fetching && mp_random(c, ++others) == 0)
+        if ((is_fetching || (b->flags & MP_NEIGHBOUR_RELAYS)) && mp_random(c, ++others) == 0)
             other = b;
     }
     return best ? best : other;
