@@ -47,7 +47,8 @@ static void make_tree(void)
 {
     char from[2 * FLEET_PATH_MAX], to[2 * FLEET_PATH_MAX], top[FLEET_PATH_MAX];
     static const char *const parts[] = {"bin", "images"};
-    const char *build = getenv("BUILD") != NULL ? getenv("BUILD") : "build";
+    const char *given = getenv("BUILD");
+    const char *build = given != NULL ? given : "build";
     assert_non_null(getcwd(top, sizeof top));
     snprintf(to, sizeof to, "%s/build", folder);
     assert_int_equal(mkdir(to, 0700), 0);
