@@ -49,7 +49,7 @@ node_DIRS = node-fw/core node-fw/boot node-fw/store
 port_DIRS = node-fw/port/posix node-fw/port/crypto
 release_DIRS = meshd/release
 meshd_DIRS = meshd/daemon meshd/ctl meshd/web
-sim_DIRS = sim sim/radio sim/world sim/air
+sim_DIRS = sim sim/radio sim/world sim/air sim/field sim/engine sim/phy sim/fleet sim/baseline sim/result sim/run sim/validate
 test_DIRS = tests/lib
 # Folders of test programs: test_NAME.c and NAME_main.c are programs, every other .c file is shared by the folder's programs.
 TEST_DIRS = unit attack e2e power bench demo

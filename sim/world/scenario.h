@@ -1,6 +1,7 @@
 /*
- * Scenario files: which devices there are, where they stand, what their radio is like. Read by `meshsim live` and by
- * the discrete simulator. An INI file (comments start with ; or at the beginning of a line with #):
+ * Scenario files: which devices there are, where they stand, what their radio is like, and what happens in their world.
+ * Read by `meshsim live` (which uses [scenario], [radio], [topology], [node] and [link], and accepts and ignores the
+ * rest) and by `meshsim run`. An INI file (comments start with ; or at the beginning of a line with #):
  *
  *   [scenario]
  *   name = office            ; up to 63 characters
@@ -20,10 +21,17 @@
  *   delay = 10 ms            ; a random time up to this is added to it
  *   processing = 150 us      ; from a host's command to the start of an event
  *   frame_loss = 0 %         ; drawn for every reception besides all the above
+ *   delivery = 1 ms          ; run: from the end of a packet to the host that hears it
+ *   capture_effect = yes     ; run: no: any overlap in range destroys both packets
+ *   collisions = yes         ; run: no: an ideal radio, nothing collides
+ *   secondary_phy = 1M       ; run: 1M, 2M or coded, of the auxiliary packet
+ *   scan_interval = 100 ms   ; run: scanning of nodes that are not duty-cycled
+ *   scan_window = 100 ms
+ *   channel = 15             ; run: 802.15.4, 11 to 26
  *
  *   [topology]
- *   kind = grid              ; line, grid, or list (the default: every device has a [node] section)
- *   nodes = 7                ; line: devices
+ *   kind = grid              ; line, grid, disc, buildings, csv, or list (the default: every device has a [node])
+ *   nodes = 7                ; line, disc, buildings: devices, gateways included
  *   columns = 5              ; grid
  *   rows = 5                 ; grid
  *   spacing = 10 m           ; line, grid: between neighbours
@@ -32,6 +40,17 @@
  *   link_loss = 60 dB        ; with reach = neighbours
  *   first = gw               ; line, grid: name of the first device (corner, end); default: prefix and 0
  *   prefix = n               ; line, grid: the others are n1, n2, ...
+ *   degree = 20              ; disc: mean number of others in range, which sets the radius; or
+ *   radius = 100 m           ; disc
+ *   buildings = 4            ; buildings: how many, side by side in a square
+ *   floors = 5               ; of each; nodes spread evenly over floors, at random on them
+ *   width = 60 m             ; of a building, along x
+ *   depth = 30 m             ; along y
+ *   street = 20 m            ; between buildings
+ *   floor_height = 3 m
+ *   floor_loss = 15 dB       ; for each floor between two nodes
+ *   wall_loss = 10 dB        ; for each outer wall between two nodes (two when in different buildings)
+ *   file = positions.csv     ; csv: lines "name,x,y[,z]" in metres; relative to the scenario file
  *
  *   [node gw]                ; list: adds a device; line, grid: moves one (reach = physics)
  *   position = 1.5 m, 2 m    ; x, y and perhaps z
@@ -39,18 +58,26 @@
  *   [link gw n3]             ; overrides the path loss of a pair, both ways
  *   loss = 75 dB             ; or none
  *
- * Names: 1 to 20 of a-z A-Z 0-9 - _ . beginning with a letter or digit. Sections may come in any order; each key once.
- * Reentrant.
+ * The sections of `run` are below, at the structs they fill. Names: 1 to 20 of a-z A-Z 0-9 - _ . beginning with a letter
+ * or digit. Sections may come in any order; each key once. Reentrant.
  */
 #ifndef SIM_SCENARIO_H
 #define SIM_SCENARIO_H
 
 #include "medium.h"
+#include "run_plan.h"
 
 #define SIM_NAME_MAX 21 /* bytes of a device's name, terminator included */
 #define SIM_SCENARIO_TEXT_MAX (1u << 20)
 
-enum sim_topology { SIM_TOPOLOGY_LIST, SIM_TOPOLOGY_LINE, SIM_TOPOLOGY_GRID };
+enum sim_topology {
+    SIM_TOPOLOGY_LIST,
+    SIM_TOPOLOGY_LINE,
+    SIM_TOPOLOGY_GRID,
+    SIM_TOPOLOGY_DISC,
+    SIM_TOPOLOGY_BUILDINGS,
+    SIM_TOPOLOGY_CSV
+};
 enum sim_reach { SIM_REACH_PHYSICS, SIM_REACH_NEIGHBOURS };
 
 struct sim_scenario_node {
@@ -63,6 +90,15 @@ struct sim_scenario_link {
     int32_t loss_mdb; /* or SIM_LOSS_NONE */
 };
 
+/* What `run` needs beyond the radio of sim/radio. */
+struct sim_radio_run {
+    uint32_t delivery_us; /* 100 to 100000 */
+    bool capture_effect, collisions;
+    uint8_t secondary_phy; /* enum sim_phy */
+    uint8_t channel;       /* 802.15.4 */
+    uint32_t scan_interval_us, scan_window_us;
+};
+
 struct sim_scenario {
     char name[64];
     uint64_t seed;
@@ -73,8 +109,19 @@ struct sim_scenario {
     uint32_t columns, rows; /* line: columns = nodes, rows = 1 */
     int32_t spacing_mm;
     int32_t link_loss_mdb;
-    uint32_t count; /* devices, 1 to SIM_DEVICES_MAX */
-    struct sim_scenario_node *node;
+    uint32_t count; /* devices: 1 to SIM_DEVICES_MAX for live, to SIM_NODES_MAX for run */
+    struct sim_scenario_node
+        *node; /* [count] when count is at most SIM_DEVICES_MAX or the kind is list or csv, else NULL */
+    struct sim_topology_run place;
+    struct sim_radio_run radio_run;
+    struct sim_run run;
+    struct sim_fleet_plan fleet;
+    uint32_t release_count;
+    struct sim_release_plan release[SIM_RELEASES_MAX]; /* in order of their numbers */
+    struct sim_life life;
+    struct sim_energy energy;
+    struct sim_attack attack;
+    struct sim_baseline_plan baseline;
     uint32_t link_count;
     struct sim_scenario_link *link;
 };
