@@ -67,7 +67,7 @@ struct sim_row {
 /* Summary of one node, told by stacks in finish(). */
 struct sim_node_summary {
     uint32_t node;
-    uint8_t is_gateway, model, hw_revision;
+    uint8_t is_gateway, is_attacker, model, hw_revision; /* model 0: it has none */
     uint8_t is_down;      /* at the end: enum sim_down, 0 up */
     uint16_t hops;        /* to the nearest gateway by links, 65535 none */
     sim_time complete_at; /* SIM_NEVER: not */

@@ -9,7 +9,8 @@
  *   trace.pcap     with trace = pcap: link type 256 (LINKTYPE_BLUETOOTH_LE_LL_WITH_PHDR); 802.15.4: 283 (TAP)
  *
  * Rank 0 writes; the others hand their rows over at every sample, so that what was seen so far survives. Everything but
- * result.sqlite's bytes, and wall times and rank count in run.json, is the same for any number of ranks. Not thread safe.
+ * result.sqlite's bytes, and the object "execution" of run.json (ranks, compiler, wall times, events), is the same for any
+ * number of ranks. Not thread safe.
  */
 #ifndef SIM_RESULT_H
 #define SIM_RESULT_H
@@ -35,6 +36,15 @@ const char *sim_result_error(const struct sim_result *r);
 /* Part of a checkpoint: how much of each file is valid, so that resuming cuts them there and goes on. */
 int sim_result_save(struct sim_result *r, struct sim_archive *a);
 int sim_result_load(struct sim_result *r, struct sim_archive *a);
+
+/* Hash of everything in the scenario but its seed: equal hashes, equal worlds, stacks and parameters. */
+uint64_t sim_result_config_hash(const struct sim_scenario *s);
+/* Name of a run: 16 hexadecimal digits of the hash, '-', the seed; the same run has the same name wherever it runs, so
+ * sweeps name folders by it and skip those whose run.json says that they ended. */
+#define SIM_RUN_ID_MAX 40
+void sim_result_run_id(const struct sim_scenario *s, uint64_t seed, char id[SIM_RUN_ID_MAX]);
+/* The word that rows.csv has for a kind. Static storage. */
+const char *sim_result_kind_name(enum sim_row_kind kind);
 
 /* Headline figures, after close, on rank 0. Times SIM_NEVER when nobody did. */
 struct sim_headline {
