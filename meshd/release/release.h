@@ -260,6 +260,23 @@ void md_release_touch(struct md_release *r);
 /* Restores one: the node must be known. 0, MP_ERR_ABSENT, MP_ERR_FORMAT. */
 int md_release_put_node(struct md_release *r, const struct md_release_node *in);
 
+/* --- exact copies ------------------------------------------------------------------------------------------------- */
+
+/*
+ * What the calls above leave out on purpose (they serve a host that restarts): newest reports, deadlines as computed,
+ * decisions that nobody took yet. For a host that must go on exactly as if it had never stopped, such as a checkpoint of
+ * a simulation. Little-endian on every machine; the version of the program must be the same.
+ */
+typedef int (*md_release_put)(void *ctx, const void *data, size_t size); /* 0, or negative: given up */
+typedef int (*md_release_get)(void *ctx, void *data, size_t size);       /* 0, or negative: given up */
+/* 0, or what put returned. */
+int md_release_dump(const struct md_release *r, md_release_put put, void *ctx);
+/* Into an engine that was just made. 0, MP_ERR_FORMAT (out of range), MP_ERR_ROOM (memory), MP_ERR_STATE (not empty), or
+ * what get returned; on an error only md_release_free() may follow. */
+int md_release_undump(struct md_release *r, md_release_get get, void *ctx);
+/* Bytes of memory it holds. */
+size_t md_release_bytes(const struct md_release *r);
+
 /* Lower-case names, static storage ("soaking", "gate", "confirmed"); "?" out of range. */
 const char *md_phase_name(enum md_phase phase);
 const char *md_cause_name(enum md_cause cause);
