@@ -1,6 +1,12 @@
 /*
  * The field: where nodes stand, who is in range of whom, and which rank has which nodes.
  *
+ * In range means that the mean power received, shadowing, floors and walls included, reaches the sensitivity. The search
+ * for links ends where the loss less three standard deviations of the shadowing leaves it: of pairs beyond, one in a
+ * thousand or fewer would have coupled. Interference is looked for up to the distance at which its power is 6 dB below
+ * the noise, at most three times the range: a single transmitter farther away raises the noise by less than 1 dB, and
+ * the sum of many of them is left out.
+ *
  * Nodes are numbered in an order that keeps neighbours close (strips of cells along x for generated topologies; as
  * written for line, grid, list and files), and every rank owns one contiguous range of numbers. Every rank knows all
  * positions; links are kept for the nodes it owns and for those of others that reach into its range (its halo). Built
@@ -10,8 +16,6 @@
 #define SIM_FIELD_H
 
 #include "sim/world/scenario.h"
-
-#define SIM_NODES_MAX (1u << 20)
 
 /* A receiver in range of a node. */
 struct sim_link {
@@ -31,9 +35,11 @@ struct sim_field {
     uint64_t *halo_mask; /* [count] bit r: rank r must learn of this node's transmissions; NULL with one rank */
     /* Cells of the size of the interference radius, for finding what else is on air nearby. */
     uint32_t cells_x, cells_y;
-    uint32_t *cell_of;       /* [count] */
-    int32_t range_mm;        /* farthest link */
-    int32_t interference_mm; /* farther away nothing disturbs */
+    uint32_t *cell_of;       /* [count] y * cells_x + x */
+    int32_t range_mm;        /* no link is farther */
+    int32_t interference_mm; /* farther away nothing disturbs; at least range_mm */
+    uint32_t gateway_count;
+    uint32_t *gateway; /* [gateway_count] ascending */
     const struct sim_scenario *scenario;
 };
 
@@ -51,7 +57,7 @@ static inline const struct sim_link *sim_field_links(const struct sim_field *f, 
     *count = f->link_at[node + 1] - f->link_at[node];
     return f->link + f->link_at[node];
 }
-/* Gateways: node numbers, ascending; chosen by the scenario. *count of them. Owned by the field's scenario. */
+/* Gateways: node numbers, ascending; chosen by the scenario's rule. How many there are; at most cap are written. */
 uint32_t sim_field_gateways(const struct sim_field *f, uint32_t *gateways, uint32_t cap);
 /* Fewest hops from the nearest of `from` to every node, by links (UINT16_MAX: not reached), and which of them; either
  * may be NULL. Needs all links: builds them for the call when there are several ranks. 0 or -1 (memory). */

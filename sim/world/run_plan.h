@@ -26,7 +26,8 @@ struct sim_topology_run {
  *   stack = mesh             ; mesh (this project's node), flood, unicast, deluge, mesh-dfu, idle-load
  *   duration = 1 h           ; at most
  *   stop = complete          ; complete: every node that should has the image; done: the rollouts ended (done, held or
- *                            ; reverted) and nothing changed for `settle`; never: at duration
+ *                            ; reverted) and nothing changed for `settle`; never: at duration. Without any [release] the
+ *                            ; default is never
  *   settle = 60 s
  *   sample = 1 s             ; period of the curves, and of looking whether to stop
  *   warmup = 0 s             ; curves, frame counts and control share begin here
@@ -80,7 +81,8 @@ struct sim_fleet_plan {
  *   at = 10 s                ; when it is published and its rollout starts
  *   size = 64 KB
  *   model = 0                ; 0: all models, each with an image of its own (of this size)
- *   policy = all: share=100% soak=60s    ; as typed for meshctl (meshd/release/policy.h); label names: canary
+ *   policy = all: share=100% soak=60s    ; as typed for meshctl (meshd/release/policy.h); label names: canary. May be
+ *                            ; repeated, a clause a line (after a space, a semicolon begins a comment here)
  *   on_hold = stop           ; stop: stays held; revert: a signed revert follows after 60 s
  *   fault = none             ; none, crash (at boot), selftest (fails), hang (watchdog), mute (radio stops in the trial),
  *                            ; brick (dead some time after it was confirmed), degrade (misbehaves in service: resets at

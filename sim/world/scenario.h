@@ -32,6 +32,7 @@
  *   [topology]
  *   kind = grid              ; line, grid, disc, buildings, csv, or list (the default: every device has a [node])
  *   nodes = 7                ; line, disc, buildings: devices, gateways included
+ *                            ; (live: at most 1024)
  *   columns = 5              ; grid
  *   rows = 5                 ; grid
  *   spacing = 10 m           ; line, grid: between neighbours
@@ -39,7 +40,7 @@
  *                            ; physics (the default): path loss from the positions
  *   link_loss = 60 dB        ; with reach = neighbours
  *   first = gw               ; line, grid: name of the first device (corner, end); default: prefix and 0
- *   prefix = n               ; line, grid: the others are n1, n2, ...
+ *   prefix = n               ; all but list and csv: the others are n1, n2, ...
  *   degree = 20              ; disc: mean number of others in range, which sets the radius; or
  *   radius = 100 m           ; disc
  *   buildings = 4            ; buildings: how many, side by side in a square
@@ -67,7 +68,9 @@
 #include "medium.h"
 #include "run_plan.h"
 
-#define SIM_NAME_MAX 21 /* bytes of a device's name, terminator included */
+#define SIM_NODES_MAX (1u << 20) /* of a world; live: SIM_DEVICES_MAX */
+#define SIM_NAME_MAX 21          /* bytes of a device's name, terminator included */
+#define SIM_PREFIX_MAX 13        /* bytes of the prefix of generated names, terminator included */
 #define SIM_SCENARIO_TEXT_MAX (1u << 20)
 
 enum sim_topology {
@@ -109,9 +112,11 @@ struct sim_scenario {
     uint32_t columns, rows; /* line: columns = nodes, rows = 1 */
     int32_t spacing_mm;
     int32_t link_loss_mdb;
-    uint32_t count; /* devices: 1 to SIM_DEVICES_MAX for live, to SIM_NODES_MAX for run */
-    struct sim_scenario_node
-        *node; /* [count] when count is at most SIM_DEVICES_MAX or the kind is list or csv, else NULL */
+    uint32_t count;           /* devices: 1 to SIM_DEVICES_MAX for live, to SIM_NODES_MAX for run */
+    char first[SIM_NAME_MAX]; /* empty: the first is named like the others */
+    char prefix[SIM_PREFIX_MAX];
+    /* [count] when count is at most SIM_DEVICES_MAX, the kind is list or csv, or a [node] moves a device; else NULL */
+    struct sim_scenario_node *node;
     struct sim_topology_run place;
     struct sim_radio_run radio_run;
     struct sim_run run;
@@ -130,10 +135,27 @@ struct sim_scenario {
  * with "path:line: what is wrong and what would be right" in error (cut to cap bytes); s needs no freeing then. */
 int sim_scenario_read(struct sim_scenario *s, const char *path, char *error, size_t cap);
 int sim_scenario_parse(struct sim_scenario *s, const char *path, const char *text, size_t len, char *error, size_t cap);
+/* Reads a file, then applies overrides "section.key=value" ("release 2.size=256 KB"; the last of several for one key
+ * counts). Errors in them are named "--set TEXT: what is wrong". */
+int sim_scenario_read_with(struct sim_scenario *s, const char *path, const char *const *sets, size_t set_count,
+                           char *error, size_t cap);
+/* The same of text, as sim_scenario_parse(). */
+int sim_scenario_parse_with(struct sim_scenario *s, const char *path, const char *text, size_t len,
+                            const char *const *sets, size_t set_count, char *error, size_t cap);
 void sim_scenario_free(struct sim_scenario *s);
+/* Another seed: generated positions follow it. A seed is only ever changed through this (or "scenario.seed=N"). 0, or
+ * -1: out of memory, nothing changed. */
+int sim_scenario_reseed(struct sim_scenario *s, uint64_t seed);
+/* Hash of everything as understood: the same for two files that mean the same. The family leaves out the seed and what
+ * follows from it: the same for all runs that differ only in it. */
+uint64_t sim_scenario_hash(const struct sim_scenario *s);
+uint64_t sim_scenario_family(const struct sim_scenario *s);
+/* Name of a device, also when node is NULL. */
+void sim_scenario_name(const struct sim_scenario *s, uint32_t index, char out[SIM_NAME_MAX]);
 /* Index of a device by name, or -1. */
 int sim_scenario_find(const struct sim_scenario *s, const char *name);
-/* Opens a medium with the scenario's devices, couplings, loss and seed. NULL: out of memory. */
+/* Opens a medium with the scenario's devices, couplings, loss and seed. NULL: out of memory, or more than SIM_DEVICES_MAX
+ * devices. */
 struct sim_medium *sim_scenario_medium(const struct sim_scenario *s, const struct sim_medium_ops *ops, void *ctx);
 
 #endif
