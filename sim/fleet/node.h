@@ -1,0 +1,40 @@
+/*
+ * A simulated node as its host runs it: what node-fw/port/posix/node_main.c and its bootloader are to a POSIX node.
+ * Private to sim/fleet. The node is the one in sim_fleet_enter() where none is named.
+ */
+#ifndef SIM_FLEET_NODE_H
+#define SIM_FLEET_NODE_H
+
+#include "fleet_state.h"
+
+/* A new device with release 1 confirmed in slot 0. The radio is off, nothing runs. */
+void sim_node_open(struct sim_fleet *f, uint32_t node);
+/* Power on: the bootloader decides at once and the image starts, without the delay of a reset. 0 or -1 (failed). */
+int sim_node_start(struct sim_fleet *f);
+void sim_node_receive(struct sim_fleet *f, const uint8_t *frame, size_t len);
+void sim_node_expire(struct sim_fleet *f);
+/* Writes a frame without the header of the advertising data; its length or 0. */
+int sim_node_write(struct sim_fleet *f, uint8_t *buf, size_t cap);
+
+/* Resets: the radio is off for life.boot_us, then the bootloader decides. Nothing while the node is down. */
+void sim_node_reset(struct sim_fleet *f, enum boot_cause cause);
+/* Off (rows DOWN, UP): churn and battery lose what is in RAM, BRICK and BATTERY are for good. Up starts with
+ * BOOT_CAUSE_POWER after life.boot_us. */
+void sim_node_down(struct sim_fleet *f, enum sim_down why);
+void sim_node_up(struct sim_fleet *f);
+/* Works out when the node is to be called next; last in every call. */
+void sim_node_arm(struct sim_fleet *f);
+
+/* load.c: what a node of the idle load does besides. */
+void sim_load_start(struct sim_fleet *f);
+void sim_load_expire(struct sim_fleet *f);
+
+/* boot.c: the decision at a reset (boot_decide() of node-fw/boot): changes the record, says which slot runs. False:
+ * nothing can be booted. */
+bool sim_boot_select(struct sim_fleet *f, enum boot_cause cause);
+void sim_boot_read(const struct sim_fleet *f, struct boot_record *r);
+int sim_boot_request(struct sim_fleet *f, const uint8_t manifest[MP_MANIFEST_SIZE], uint16_t confirm_s, bool revert);
+int sim_boot_confirm(struct sim_fleet *f, uint32_t security_counter);
+int sim_boot_abort(struct sim_fleet *f, enum mp_reason reason);
+
+#endif
