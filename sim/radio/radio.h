@@ -108,7 +108,16 @@ bool sim_captures(const struct sim_radio *radio, int32_t signal_mdbm, uint64_t i
  * on nothing but its name. */
 void sim_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-enum sim_draw { SIM_DRAW_LOSS = 1, SIM_DRAW_DELAY, SIM_DRAW_CHANNEL, SIM_DRAW_SHADOW, SIM_DRAW_WORLD };
+enum sim_draw {
+    SIM_DRAW_LOSS = 1,
+    SIM_DRAW_DELAY,
+    SIM_DRAW_CHANNEL,
+    SIM_DRAW_SHADOW,
+    SIM_DRAW_WORLD,
+    SIM_DRAW_STACK, /* node, how many before */
+    SIM_DRAW_SCAN,  /* node: phase of its scanner, and whether it is duty-cycled */
+    SIM_DRAW_CSMA   /* node, how many before */
+};
 /* One uniform 32-bit draw named by seed, purpose, and three numbers (for a loss: transmitter, its event's number,
  * receiver). */
 uint32_t sim_draw(uint64_t seed, enum sim_draw purpose, uint32_t a, uint32_t b, uint32_t c);
