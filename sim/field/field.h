@@ -32,8 +32,10 @@ struct sim_field {
     uint32_t *link_at;             /* [count + 1] for own and halo nodes, else empty ranges: index into link[] */
     struct sim_link *link;         /* those of one node ascending by node; on this rank only links to own receivers */
     uint32_t link_count;
-    uint64_t *halo_mask; /* [count] bit r: rank r must learn of this node's transmissions; NULL with one rank */
-    /* Cells of the size of the interference radius, for finding what else is on air nearby. */
+    uint64_t *halo_mask; /* [count] bit r: rank r must learn of this node's transmissions: it owns a node in range of
+                          * it, or within interference_mm; NULL with one rank */
+    /* Square cells, row by row (x fastest), of side range_mm + interference_mm or more: whatever may disturb a receiver
+     * of a node stands in the 3 x 3 cells around that node. */
     uint32_t cells_x, cells_y;
     uint32_t *cell_of;       /* [count] y * cells_x + x */
     int32_t range_mm;        /* no link is farther */
