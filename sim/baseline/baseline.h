@@ -9,7 +9,10 @@
 
 const struct sim_stack *sim_baseline_flood(void);
 const struct sim_stack *sim_baseline_unicast(void);
+/* Over IEEE 802.15.4, as published. */
 const struct sim_stack *sim_baseline_deluge(void);
+/* The same protocol in this project's radio, extended advertising, for comparisons. */
+const struct sim_stack *sim_baseline_deluge_extended(void);
 const struct sim_stack *sim_baseline_mesh_dfu(void);
 
 #endif
