@@ -30,9 +30,13 @@ struct sim_engine_hooks sim_result_hooks(struct sim_result *r);
 /* After every sample period: gathers rows, appends the curve's point, flushes. Collective. 0, or -1: the disk is full or
  * cannot be written; sim_result_error() has a sentence, what was written stays. */
 int sim_result_sample(struct sim_result *r, struct sim_engine *e);
-/* Ends: summaries, run.json, SQLite. ended: "complete", "done", "duration", "interrupted", "failed: ...". Collective. */
+/* Ends: summaries, run.json, SQLite. ended: "complete", "done", "duration", "interrupted", "failed: ...". A checkpoint
+ * must have been saved before. Collective. 0 or -1, also after a sample that failed; only error, headline and free may
+ * follow. */
 int sim_result_close(struct sim_result *r, struct sim_engine *e, const char *ended);
 const char *sim_result_error(const struct sim_result *r);
+/* Frees everything; without a close what was sampled stays on disk. NULL is allowed. */
+void sim_result_free(struct sim_result *r);
 /* Part of a checkpoint: how much of each file is valid, so that resuming cuts them there and goes on. */
 int sim_result_save(struct sim_result *r, struct sim_archive *a);
 int sim_result_load(struct sim_result *r, struct sim_archive *a);
@@ -46,15 +50,17 @@ void sim_result_run_id(const struct sim_scenario *s, uint64_t seed, char id[SIM_
 /* The word that rows.csv has for a kind. Static storage. */
 const char *sim_result_kind_name(enum sim_row_kind kind);
 
-/* Headline figures, after close, on rank 0. Times SIM_NEVER when nobody did. */
+/* Headline figures, after close, on rank 0. The nodes are those that should get the image: no gateways, no attackers,
+ * only the models that a release is for. Times are those of a node's first complete image, from the first release's
+ * `at`: of the first node, of the one that makes half of them, and of the last; SIM_NEVER while it is missing. */
 struct sim_headline {
-    uint32_t nodes; /* that should get the image */
+    uint32_t nodes;
     uint32_t complete;
-    sim_time first, median, last;         /* complete, from the release's start */
-    uint64_t frames, chunk_frames, bytes; /* from warmup to the last node */
+    sim_time first, median, last;
+    uint64_t frames, chunk_frames, bytes; /* warmup to the sample of the last completion; types CHUNK..., DATA... */
     uint32_t installed;                   /* nodes that ever booted release 2 or above */
     uint32_t confirmed, rolled_back, down;
-    uint64_t energy_mean_uj;
+    uint64_t energy_mean_uj; /* of those nodes, over the run */
     uint64_t digest[2];
 };
 const struct sim_headline *sim_result_headline(const struct sim_result *r);
