@@ -1,5 +1,6 @@
 /*
- * Ranks: the processes that share one world, over MPI, or one process alone. The only file that knows of MPI.
+ * Ranks: the processes that share one world, over MPI, or one process alone. Nobody else knows of MPI: parallel_mpi.c in
+ * builds with SIM_WITH_MPI, parallel_alone.c in those without.
  *
  * MPI is started only when a launcher started the program (its environment says so), so that a build with MPI runs
  * alone as fast as one without. All calls but rank and size are collective: every rank makes them in the same order.
@@ -23,6 +24,10 @@ void sim_parallel_finish(void);
 _Noreturn void sim_parallel_abort(const char *why);
 /* True in a build with MPI. */
 bool sim_parallel_is_built(void);
+/* Whether an MPI launcher started this process, by its environment; and whether an environment variable ("NAME=value"
+ * or "NAME") belongs to one: children that are to run alone must not inherit those. */
+bool sim_parallel_is_launched(void);
+bool sim_parallel_is_launcher_variable(const char *variable);
 unsigned sim_parallel_rank(void);
 unsigned sim_parallel_size(void);
 
