@@ -160,8 +160,15 @@ static int open_world(struct sim_live *l)
         fprintf(stderr, "meshsim: %s\n", error);
         return -1;
     }
-    if (l->config.has_seed)
-        l->scenario.seed = l->config.seed;
+    if (l->scenario.count > SIM_DEVICES_MAX) {
+        fprintf(stderr, "meshsim: %s: %u devices: live takes at most %d, meshsim run takes more\n", l->config.scenario,
+                (unsigned)l->scenario.count, SIM_DEVICES_MAX);
+        return -1;
+    }
+    if (l->config.has_seed && sim_scenario_reseed(&l->scenario, l->config.seed) != 0) {
+        fprintf(stderr, "meshsim: out of memory\n");
+        return -1;
+    }
     if (l->config.has_loss)
         l->scenario.loss_ppm = l->config.loss_ppm;
     l->loss_ppm = l->scenario.loss_ppm;

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "scenario.h"
+#include "sim/field/place.h"
 
 static void link_adjacent(struct sim_medium *m, const struct sim_scenario *s)
 {
@@ -25,8 +26,18 @@ static bool place_all(struct sim_medium *m, const struct sim_scenario *s)
     return true;
 }
 
+/* What stands between nodes of buildings; the medium knows of distance and shadowing only. */
+static void link_through_walls(struct sim_medium *m, const struct sim_scenario *s)
+{
+    for (uint32_t a = 0; a < s->count; a++)
+        for (uint32_t b = a + 1; b < s->count; b++)
+            (void)sim_medium_link(m, a, b, sim_place_loss(s, a, &s->node[a].position, b, &s->node[b].position));
+}
+
 struct sim_medium *sim_scenario_medium(const struct sim_scenario *s, const struct sim_medium_ops *ops, void *ctx)
 {
+    if (s->count > SIM_DEVICES_MAX)
+        return NULL;
     const struct sim_medium_config config = {.seed = s->seed, .loss_ppm = s->loss_ppm, .radio = s->radio};
     struct sim_medium *m = sim_medium_open(&config, s->count, ops, ctx);
     if (m == NULL)
@@ -37,6 +48,8 @@ struct sim_medium *sim_scenario_medium(const struct sim_scenario *s, const struc
         sim_medium_close(m);
         return NULL;
     }
+    if (s->topology == SIM_TOPOLOGY_BUILDINGS)
+        link_through_walls(m, s);
     for (uint32_t i = 0; i < s->link_count; i++)
         (void)sim_medium_link(m, s->link[i].a, s->link[i].b, s->link[i].loss_mdb);
     return m;
