@@ -3,8 +3,8 @@
  *
  * A gateway's member runs a plain struct mp_node (f->n->mp) with is_gateway; fleet.c hands it frames, runs its timers and
  * asks it for frames, then calls these, always after sim_fleet_enter() about that gateway. Protocol calls take
- * sim_clock_local(f->m, f->now) and &f->env.mp. Its store is the node's, with these places: place 0 is the image in
- * f->m->image[f->m->running], place 1 that in the other slot, sealed when SIM_MEMBER_SEALED.
+ * sim_clock_local(f->m, f->now) and &f->env.mp. Its store is the node's: place 0 is the image in slot
+ * f->m->running, place 1 that in the other slot; fill them as said at struct sim_member, then mp_node_place().
  */
 #ifndef SIM_FLEET_GATEWAY_H
 #define SIM_FLEET_GATEWAY_H
@@ -27,6 +27,11 @@ sim_time sim_gateway_next_expiry(const struct sim_fleet *f);
 void sim_gateway_mail(struct sim_fleet *f, uint32_t from, const uint8_t *data, size_t len);
 /* Rollouts known on this rank that are not done, held for good, or reverted. */
 uint32_t sim_gateway_rollouts_open(const struct sim_fleet *f);
+/* Release server that stands at a gateway of this rank, NULL none; memory of all of them. */
+struct sim_server;
+const struct sim_server *sim_gateway_server(const struct sim_fleet *f, uint32_t gateway);
+size_t sim_gateway_bytes(const struct sim_fleet *f);
+/* A section of the checkpoint. */
 int sim_gateway_save(struct sim_fleet *f, struct sim_archive *a);
 int sim_gateway_load(struct sim_fleet *f, struct sim_archive *a);
 
