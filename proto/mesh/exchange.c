@@ -12,7 +12,7 @@
  * chunk came its sender is silent for a while. That is when a fetching node sends; when the next chunk is about to come
  * it listens.
  *
- * Timers: FORWARD, one for each chunk in the ring; REQUEST, every 400 to 800 ms while a payload is fetched, after 80 to
+ * Timers: FORWARD, one for each chunk in the ring; REQUEST, every 500 to 1000 ms while a payload is fetched, after 80 to
  * 200 ms while a tree chunk is missing (its children cannot be verified), and, once nothing new came for 150 ms,
  * 100 to 200 ms, doubling up to 512 times while that lasts; SERVE, whenever something is wanted.
  */
@@ -24,13 +24,14 @@
 #define CHUNK_FIXED 7u
 #define REQUEST_FIXED 15u
 #define REQUEST_BITS_MAX 128u
+#define FRESH_FRAMES 4096u /* a request that echoes the counter of one of the last so many frames is no replay */
 
 #define FORWARD_SPAN_MS 60u
 #define FORWARD_COPIES_DENSE 1u
 #define FORWARD_COPIES_SPARSE 2u
 #define DENSE_NEIGHBOURS 3u
-#define REQUEST_MIN_MS 400u
-#define REQUEST_SPAN_MS 400u
+#define REQUEST_MIN_MS 500u
+#define REQUEST_SPAN_MS 500u
 #define REQUEST_TREE_MIN_MS 80u
 #define REQUEST_TREE_SPAN_MS 120u
 #define REQUEST_DOUBLINGS_MAX 9u
@@ -90,7 +91,7 @@ static const struct mp_neighbour *draw_supplier(const struct mp_call *c, const s
         bool has_all = b->home == (uint16_t)p->handle || (b->flags & MP_NEIGHBOUR_GATEWAY);
         bool is_fetching = b->target == (uint16_t)p->handle;
 
-        if (!b->node || !b->nonce)
+        if (!b->node)
             continue;
         if ((has_all || (is_fetching && b->held > p->held)) && mp_random(c, ++seen) == 0)
             best = b;
@@ -265,6 +266,17 @@ static void complete(struct mp_call *c)
     mp_job_disarm(n, MP_JOB_REQUEST);
 }
 
+/* Who sends chunks of a payload holds some of it, whatever its last SUMMARY said, and unless it only passes them on it is
+ * most likely fetching, too. */
+static void note_source(struct mp_neighbour *from, uint16_t handle)
+{
+    if (from->home == handle || from->target == handle || (from->flags & MP_NEIGHBOUR_RELAYS))
+        return;
+    from->target = handle;
+    from->held = 0;
+    from->flags |= MP_NEIGHBOUR_WANTS;
+}
+
 int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
 {
     struct mp_node *n = c->n;
@@ -283,6 +295,8 @@ int mp_exchange_chunk(struct mp_call *c, struct mp_neighbour *from, const uint8_
     if (position >= n->places[place].positions)
         return MP_ERR_FORMAT;
     unwant(n, place, position);
+    if (from && place == n->fetch)
+        note_source(from, (uint16_t)handle);
     if (has(c->env->store->bitmap(c->env->ctx, place), position)) {
         hear_copy(c, place, position);
         if (c->env->counters)
@@ -421,7 +435,7 @@ size_t mp_exchange_write_request(struct mp_call *c, uint8_t *body)
     if (len == 0)
         return 0;
     mp_put32(body, supplier ? supplier->node : 0);
-    mp_put32(body + 4, supplier ? supplier->nonce : 0);
+    mp_put32(body + 4, supplier ? mp_neighbour_mark(supplier) : 0);
     mp_put32(body + 8, p->handle);
     mp_put24(body + 12, base);
     n->request_skips = 0;
@@ -500,6 +514,19 @@ bool mp_exchange_may_answer(struct mp_call *c)
     return mp_bucket_take(&c->n->unknown_bucket, c->now_ms, 1, MP_UNKNOWN_CAP, UNKNOWN_PERIOD_MS);
 }
 
+/* Whether a member is in range, as far as can be known: where there are more neighbours than places for them, it may be
+ * one of the others. */
+static bool may_hear(struct mp_node *n, uint32_t node)
+{
+    return mp_neighbour_find(n, node) || !mp_neighbour_find(n, 0);
+}
+
+/* Whether who asks heard this node in this boot (nonce), or a moment ago (counter of a frame). */
+static bool is_fresh(const struct mp_node *n, uint32_t mark)
+{
+    return mark == n->nonce || (uint32_t)n->counter - 1 - mark < FRESH_FRAMES;
+}
+
 int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
 {
     struct mp_node *n = c->n;
@@ -517,7 +544,7 @@ int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint
     if (base % 8)
         return MP_ERR_FORMAT;
     is_addressed = addressee == n->id;
-    if (is_addressed && mp_get32(body + 4) != n->nonce)
+    if (is_addressed && !is_fresh(n, mp_get32(body + 4)))
         return MP_ERR_REPLAY;
     if (!from && !is_addressed && !mp_exchange_may_answer(c))
         return MP_ERR_BUSY;
@@ -531,7 +558,7 @@ int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint
         from->flags |= MP_NEIGHBOUR_WANTS;
     }
     if (place == n->fetch && !is_addressed && n->request_skips < REQUEST_SKIPS_MAX && addressee &&
-        mp_neighbour_find(n, addressee) && mp_job_is_armed(n, MP_JOB_REQUEST) && is_covered(c, base, bits, len)) {
+        may_hear(n, addressee) && mp_job_is_armed(n, MP_JOB_REQUEST) && is_covered(c, base, bits, len)) {
         n->request_skips++;
         mp_job_arm(n, MP_JOB_REQUEST, c->now_ms + REQUEST_MIN_MS + mp_random(c, REQUEST_SPAN_MS));
     }

@@ -16,6 +16,11 @@ static uint64_t counter_of(const struct mp_neighbour *b)
     return b->counter[0] | (uint64_t)b->counter[1] << 16 | (uint64_t)b->counter[2] << 32;
 }
 
+uint32_t mp_neighbour_mark(const struct mp_neighbour *b)
+{
+    return b->nonce ? b->nonce : (uint32_t)counter_of(b);
+}
+
 unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms)
 {
     return (unsigned)(uint16_t)((uint16_t)(now_ms >> 8) - b->heard) << 8;

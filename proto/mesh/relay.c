@@ -279,10 +279,10 @@ size_t mp_relay_write_request(struct mp_call *c, uint8_t *body)
         return 0;
     mp_job_hasten(c->n, MP_JOB_REQUEST, c->now_ms + ASK_MIN_MS + mp_random(c, ASK_SPAN_MS));
     for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++)
-        if (b->node && b->nonce && (b->home == (uint16_t)r->handle || (b->flags & MP_NEIGHBOUR_GATEWAY)))
+        if (b->node && (b->home == (uint16_t)r->handle || (b->flags & MP_NEIGHBOUR_GATEWAY)))
             supplier = b;
     mp_put32(body, supplier ? supplier->node : 0);
-    mp_put32(body + 4, supplier ? supplier->nonce : 0);
+    mp_put32(body + 4, supplier ? mp_neighbour_mark(supplier) : 0);
     mp_put32(body + 8, r->handle);
     mp_put24(body + 12, base);
     return REQUEST_FIXED + len;

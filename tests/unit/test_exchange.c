@@ -381,9 +381,22 @@ static void strangers_are_answered_seldom(void **state)
         mesh->now += MP_MS(100);
     }
     assert_in_range(ok, 4, 4 + 10);
-    /* Who knows the nonce has heard us lately. */
+    /* Who knows the nonce, or the counter of a recent frame, has heard us lately. */
     assert_int_equal(ask(mesh, 0, PEER + 5000, engine(mesh, 0)->id, engine(mesh, 0)->nonce, image->handle, 0, bits, 1),
                      MP_OK);
+    engine(mesh, 0)->counter += 5000;
+    assert_int_equal(ask(mesh, 0, PEER + 5001, engine(mesh, 0)->id, (uint32_t)engine(mesh, 0)->counter - 1,
+                         image->handle, 0, bits, 1),
+                     MP_OK);
+    assert_int_equal(ask(mesh, 0, PEER + 5002, engine(mesh, 0)->id, (uint32_t)engine(mesh, 0)->counter - 4096,
+                         image->handle, 0, bits, 1),
+                     MP_OK);
+    assert_int_equal(ask(mesh, 0, PEER + 5003, engine(mesh, 0)->id, (uint32_t)engine(mesh, 0)->counter - 4097,
+                         image->handle, 0, bits, 1),
+                     MP_ERR_REPLAY);
+    assert_int_equal(
+        ask(mesh, 0, PEER + 5004, engine(mesh, 0)->id, (uint32_t)engine(mesh, 0)->counter, image->handle, 0, bits, 1),
+        MP_ERR_REPLAY);
     mesh_image_free(image);
     mesh_free(mesh);
 }
