@@ -2,9 +2,10 @@
  * The engine: runs a stack on every node of a field over a modelled radio, in virtual time, on one rank or several.
  *
  * Events are ordered by (time, node, kind); every random number is named by (seed, node, purpose, count); what one node
- * does reaches another no sooner than the lookahead: radio.processing + radio.delivery. So ranks work through windows of
- * that length and exchange the transmissions that begin in the next one, and the result is the same for any number of
- * ranks. Nothing happens between events: idle time costs nothing.
+ * does reaches another no sooner than the lookahead: radio.delivery for Bluetooth LE. (Announcing a transmission when
+ * its frame is handed in rather than when it starts would add radio.processing, 15 % at the defaults, but what waits can
+ * still be dropped.) So ranks work through windows of that length and exchange the transmissions that began in the last
+ * one, and the result is the same for any number of ranks. Nothing happens between events: idle time costs nothing.
  *
  * Radio models live in sim/phy; DESIGN and SIMULATOR in docs have the formulas. One engine per process and run; not
  * thread safe.
@@ -68,9 +69,9 @@ struct sim_row {
 struct sim_node_summary {
     uint32_t node;
     uint8_t is_gateway, is_attacker, model, hw_revision; /* model 0: it has none */
-    uint8_t is_down;      /* at the end: enum sim_down, 0 up */
-    uint16_t hops;        /* to the nearest gateway by links, 65535 none */
-    sim_time complete_at; /* SIM_NEVER: not */
+    uint8_t is_down;                                     /* at the end: enum sim_down, 0 up */
+    uint16_t hops;                                       /* to the nearest gateway by links, 65535 none */
+    sim_time complete_at;                                /* SIM_NEVER: not */
     sim_time installed_at;
     sim_time confirmed_at;
     uint32_t release; /* running at the end */
@@ -148,7 +149,8 @@ const struct sim_field *sim_engine_field(const struct sim_engine *e);
 uint64_t sim_engine_seed(const struct sim_engine *e);
 /* The node's next random number (Philox, named by seed, node and how many came before). */
 uint32_t sim_engine_random(struct sim_engine *e, uint32_t node);
-/* The radio of a node off or on; scanning as the scenario says, or by interval and window from now on (window 0: not
+/* The radio of a node off or on; on at the start, scanning as the scenario says (scan_interval and scan_window; a share
+ * duty_share of the nodes that are no gateways, drawn by the engine, duty_interval and duty_window), or by interval and window from now on (window 0: not
  * scanning, equal: all the time). A transmission that was handed in but did not begin is dropped when the radio goes off. */
 void sim_engine_power(struct sim_engine *e, uint32_t node, bool on);
 void sim_engine_scan(struct sim_engine *e, uint32_t node, uint32_t interval_us, uint32_t window_us);

@@ -32,6 +32,11 @@ uint32_t sim_airtime_aux_us(enum sim_phy phy, unsigned n)
     return sim_airtime_us(phy, 1 + 1 + 6 + 2 + n);
 }
 
+uint32_t sim_airtime_legacy_us(unsigned n)
+{
+    return sim_airtime_us(SIM_PHY_1M, 6 + n);
+}
+
 void sim_event_plan(struct sim_event *event, const struct sim_radio *radio, sim_time start, unsigned channel_map,
                     enum sim_phy primary_phy, enum sim_phy secondary_phy, unsigned aux_channel, unsigned bytes)
 {

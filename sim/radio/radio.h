@@ -34,6 +34,8 @@ uint32_t sim_airtime_ext_ind_us(enum sim_phy phy);
 /* AUX_ADV_IND with n bytes of advertising data (0 to 245): extended header length, flags, AdvA, ADI (10 bytes), data.
  */
 uint32_t sim_airtime_aux_us(enum sim_phy phy, unsigned n);
+/* ADV_NONCONN_IND with n bytes of advertising data (0 to 31), on LE 1M: AdvA (6 bytes), data. */
+uint32_t sim_airtime_legacy_us(unsigned n);
 
 /* --- the radio's constants ---------------------------------------------------------------------------------------- */
 
