@@ -9,11 +9,13 @@
 #   build/asan   clang, AddressSanitizer, UndefinedBehaviorSanitizer, fuzzing coverage: unit tests, attacks, fuzzing
 #   build/mcu    the limits of a microcontroller (MP_PROFILE_MCU) on the host
 #   build/size   Cortex-M4 objects, only measured
-# `make VARIANT=asan all` builds the programs of another variant.
+# `make VARIANT=asan all` builds the programs of another variant. The simulator in build/bin is that of build/mcu.
 
 BUILD ?= build
 VARIANT ?= release
 FUZZ_SECONDS ?= 60
+# auto: with MPI where Open MPI's mpicc is; 0: without; 1: or fail.
+MPI ?= auto
 PREFIX ?= /usr/local
 ifeq ($(origin CC),default)
 CC = gcc
@@ -23,7 +25,12 @@ CROSS ?= arm-none-eabi-
 CFLAGS ?= -O2 -g
 STD_FLAGS = -std=c11 -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wswitch-enum -Werror
 override CPPFLAGS += -I. -D_GNU_SOURCE
-LIBS = -Wl,--as-needed -lsodium -levent -lsqlite3 -lcjson -linih -lbluetooth -lm -pthread
+LIBS = -Wl,--as-needed -lsodium -levent -lsqlite3 -lcjson -linih -lbluetooth -lm -pthread $(MPI_LIBS)
+# Asked once, but not before `deps` may have installed it; only what refers to MPI is linked with it (--as-needed).
+MPI_FOUND = $(eval MPI_FOUND := $$(if $$(filter 0,$$(MPI)),,$$(shell mpicc --showme:version 2>/dev/null)))$(or $(MPI_FOUND),$(if $(filter 1,$(MPI)), \
+    $(error MPI=1, but there is no mpicc of Open MPI here; make deps installs it)))
+MPI_CPPFLAGS = $(if $(MPI_FOUND),-DSIM_WITH_MPI $(patsubst -I%,-isystem %,$(shell mpicc --showme:compile)))
+MPI_LIBS = $(eval MPI_LIBS := $$(if $$(MPI_FOUND),$$(shell mpicc --showme:link)))$(MPI_LIBS)
 
 # As many jobs as there are cores, unless -j says otherwise.
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
@@ -70,17 +77,20 @@ test_programs = $(patsubst tests/$(1)/%.c,%,$(wildcard tests/$(1)/test_*.c))
 
 # --- packages ---------------------------------------------------------------------------------------------------------
 
-DEPS_PACKAGES_BUILD = gcc libc6-dev libsodium-dev libevent-dev libsqlite3-dev libbluetooth-dev libcjson-dev libinih-dev
+DEPS_PACKAGES_BUILD = gcc libc6-dev libsodium-dev libevent-dev libsqlite3-dev libbluetooth-dev libcjson-dev libinih-dev \
+    librandom123-dev
+DEPS_PACKAGES_MPI = libopenmpi-dev openmpi-bin
 DEPS_PACKAGES_TEST = libcmocka-dev clang libclang-rt-dev
 DEPS_PACKAGES_CHECK = clang-tidy clang-format cppcheck
 DEPS_PACKAGES_CROSS = gcc-arm-none-eabi libnewlib-arm-none-eabi
 
 # What the goals at hand need comes before any compiler runs. `make` alone installs nothing.
 DEPS_GOALS_BUILD = deps demo test unit fuzz bench size check
+DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps test unit check)
 DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
 DEPS_GOALS_CROSS = deps bench size
-DEPS_WANTED = $(foreach k,BUILD TEST CHECK CROSS,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
+DEPS_WANTED = $(foreach k,BUILD MPI TEST CHECK CROSS,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
 FIRST = $(if $(strip $(DEPS_WANTED)),deps,hint)
 
 # --- one variant: objects, archives, programs ---------------------------------------------------------------------------
@@ -99,9 +109,10 @@ $(2)/lib/lib$(1).list: FORCE
 	$$(Q)mkdir -p $$(@D); echo '$(3)' | cmp -s - $$@ || echo '$(3)' > $$@
 endef
 
-# $(1) source with main(), $(2) variant's folder, $(3) variant, $(4) program, $(5) archives beside those of the layers, $(6) more libraries
+# $(1) source with main(), $(2) variant's folder, $(3) variant, $(4) program, $(5) archives beside those of the layers, $(6) more libraries,
+# $(7) layers' archives that it does without
 define program_rules
-$(4): $(patsubst %.c,$(2)/obj/%.o,$(1)) $(5) $$($(3)_ARCHIVES)
+$(4): $(patsubst %.c,$(2)/obj/%.o,$(1)) $(5) $$(filter-out $(7),$$($(3)_ARCHIVES))
 	$$(call say,LINK,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$($(3)_CC) $$($(3)_CFLAGS) $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LDFLAGS) $(6) $$(LIBS) -o $$@
@@ -114,19 +125,24 @@ $(1)_CFLAGS = $(4)
 $(1)_ARCHIVES = $(foreach l,$(LAYERS),$(2)/lib/lib$(l).a)
 $(1)_OBJ = $(patsubst %.c,$(2)/obj/%.o,$(LAYER_SRC) $(TEST_SRC) $(FUZZ_SRC) $(RUN_SRC))
 endef
+MPI_OBJ = sim/engine/parallel_mpi sim/engine/parallel_alone
 # $(1) variant, $(2) its folder; the variables come first since these rules name them
 define variant_rules
 $(2)/obj/%.o: %.c $(2)/flags | $$(FIRST)
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$($(1)_CC) $$(CPPFLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS) -MMD -MP -c $$< -o $$@
+	$$(Q)$$($(1)_CC) $$(CPPFLAGS) $$(OBJ_FLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS) -MMD -MP -c $$< -o $$@
+# What only some objects are compiled with.
+$(patsubst %,$(2)/obj/%.o,$(MPI_OBJ)): OBJ_FLAGS = $$(MPI_CPPFLAGS)
+$(patsubst %,$(2)/obj/%.o,$(MPI_OBJ)): $(BUILD)/mpi-flags
 # Rewritten, which rebuilds everything, only when the command line changed.
 $(2)/flags: FORCE
 	$$(Q)mkdir -p $$(@D); echo '$$($(1)_CC) $$(CPPFLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS)' | cmp -s - $$@ || \
 	    echo '$$($(1)_CC) $$(CPPFLAGS) $$(STD_FLAGS) $$($(1)_CFLAGS)' > $$@
 $(foreach l,$(LAYERS),$(eval $(call archive_rules,$(l),$(2),$(filter-out %_main.c,$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c))))))
 $(foreach d,$(TEST_DIRS),$(eval $(call archive_rules,tests-$(d),$(2),$(filter-out %_main.c tests/$(d)/test_%,$(wildcard tests/$(d)/*.c)))))
-$(foreach m,$(MAIN_SRC),$(eval $(call program_rules,$(m),$(2),$(1),$(2)/bin/$(call program_name,$(m)))))
+$(foreach m,$(filter-out $(if $(filter release,$(1)),sim/meshsim_main.c),$(MAIN_SRC)),$(eval \
+    $(call program_rules,$(m),$(2),$(1),$(2)/bin/$(call program_name,$(m)),,,$(if $(filter sim/%,$(m)),%/libmeshd.a %/libtest.a))))
 $(foreach d,$(TEST_DIRS),$(foreach m,$(wildcard tests/$(d)/test_*.c tests/$(d)/*_main.c),$(eval \
     $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,$(if $(filter demo,$(d)),,-lcmocka)))))
 -include $$($(1)_OBJ:.o=.d)
@@ -140,6 +156,13 @@ $(eval $(call variant_rules,asan,$(ASAN_DIR)))
 $(eval $(call variant_rules,mcu,$(MCU_DIR)))
 # Objects are reached through pattern rules; keep them.
 .SECONDARY:
+# Like flags, of the objects that know of MPI.
+$(BUILD)/mpi-flags: FORCE | $(FIRST)
+	$(Q)mkdir -p $(@D); echo '$(MPI_CPPFLAGS)' | cmp -s - $@ || echo '$(MPI_CPPFLAGS)' > $@
+
+# The simulator is shipped with the limits of a microcontroller: its nodes are what runs on one.
+$(BUILD)/bin/meshsim: $(MCU_DIR)/bin/meshsim
+	$(Q)mkdir -p $(@D); ln -f $< $@ 2>/dev/null || cp -f $< $@
 
 FUZZERS = $(patsubst tests/fuzz/%.c,$(ASAN_DIR)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(ASAN_DIR)/fuzz/%: $(ASAN_DIR)/obj/tests/fuzz/%.o $(patsubst %.c,$(ASAN_DIR)/obj/%.o,$(filter-out tests/fuzz/fuzz_%,$(FUZZ_SRC))) $(asan_ARCHIVES)
@@ -166,7 +189,7 @@ all: $(PROGRAMS) ## Programs, into build/bin
 help: ## This list
 	@echo 'Targets:'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
-	@echo 'Variables: V=1 shows commands, BUILD= build folder, VARIANT=release|asan|mcu, CC=, CFLAGS=, TESTS=pattern (make test)'
+	@echo 'Variables: V=1 shows commands, BUILD= build folder, VARIANT=release|asan|mcu, MPI=auto|0|1, CC=, CFLAGS=, TESTS=pattern (make test)'
 
 # $(call missing,PACKAGES): shell words that set $missing to those that dpkg does not have.
 missing = missing=; for p in $(1); do \
@@ -297,7 +320,7 @@ $(CHECK_DIR)/%.tidy: %.c .clang-tidy | $(FIRST)
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -MM -MP -MT $@ -MF $@.d $<
-	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) $(STD_FLAGS) > $@.log 2>&1 || { grep -E ': (error|warning):' $@.log; echo '    all of it: $@.log'; exit 1; }
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) $(if $(filter $(MPI_OBJ:=.c),$<),$(MPI_CPPFLAGS)) $(STD_FLAGS) > $@.log 2>&1 || { grep -E ': (error|warning):' $@.log; echo '    all of it: $@.log'; exit 1; }
 	$(Q)touch $@
 -include $(patsubst %.c,$(CHECK_DIR)/%.tidy.d,$(TIDY_SRC))
 
