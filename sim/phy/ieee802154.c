@@ -15,6 +15,9 @@
  * locked to a packet: each is judged by itself, so a stronger one that comes later can be received, the weaker cannot.
  * Errors: ieee802154_error.h; bits from the SFD on count, each under the interference of its own time.
  *
+ * With collisions = no the radio is ideal, as in ble.c: the channel is always clear, and only partitions, radios that are
+ * off and frame_loss keep a packet from a node in range.
+ *
  * Timers of a node: assess_at. Between clear assessment and end of the spacing after the packet the engine hands in
  * nothing.
  */
@@ -292,21 +295,14 @@ static bool is_disturbed(const struct csma *c, uint32_t count, uint64_t threshol
     return false;
 }
 
-static enum sim_outcome judge(struct csma *c, const struct sim_tx *tx, const struct sim_link *link,
-                              const struct sim_on_air *air, uint32_t count)
+/* What chance and the others on air do to a packet at a receiver that listens. */
+static enum sim_outcome suffer(struct csma *c, const struct sim_tx *tx, const struct sim_link *link,
+                               const struct sim_on_air *air, uint32_t count)
 {
-    const struct radio *r = radio_of(c, link->node);
-    const struct sim_radio_run *run = &c->scenario->radio_run;
-    if (sim_engine_is_cut(c->engine, tx->node, link->node, tx->start))
-        return SIM_MISSED_CUT;
-    if (!r->is_on || r->is_deaf || r->on_since > tx->start)
-        return SIM_MISSED_OFF;
-    if (!weigh(c, tx, link->node, air, count) && run->collisions)
+    if (!weigh(c, tx, link->node, air, count))
         return SIM_MISSED_HALF_DUPLEX;
-    if (run->collisions && !run->capture_effect && is_disturbed(c, count, c->audible))
+    if (!c->scenario->radio_run.capture_effect && is_disturbed(c, count, c->audible))
         return SIM_MISSED_COLLISION;
-    if (!run->collisions)
-        count = 0;
     struct sim_154_chance chance;
     sim_154_chance(&chance, c->seed, tx->node, tx->number, link->node);
     int32_t signal = c->scenario->radio.tx_mdbm - SIM_LINK_MDB(*link) - SIM_154_LOSS_MDB + chance.fluctuation_mdb;
@@ -314,10 +310,22 @@ static enum sim_outcome judge(struct csma *c, const struct sim_tx *tx, const str
         return SIM_MISSED_NOISE;
     if (is_disturbed(c, count, 1) && chance.draw >= sim_154_survival(packet_loss(c, tx, signal, air, count)))
         return SIM_MISSED_COLLISION;
-    if (c->scenario->loss_ppm > 0 &&
-        sim_scale(sim_draw(c->seed, SIM_DRAW_LOSS, tx->node, tx->number, link->node), 1000000) < c->scenario->loss_ppm)
-        return SIM_MISSED_LOSS;
     return SIM_HEARD;
+}
+
+static enum sim_outcome judge(struct csma *c, const struct sim_tx *tx, const struct sim_link *link,
+                              const struct sim_on_air *air, uint32_t count)
+{
+    const struct radio *r = radio_of(c, link->node);
+    if (sim_engine_is_cut(c->engine, tx->node, link->node, tx->start))
+        return SIM_MISSED_CUT;
+    if (!r->is_on || r->is_deaf || r->on_since > tx->start)
+        return SIM_MISSED_OFF;
+    enum sim_outcome outcome = c->scenario->radio_run.collisions ? suffer(c, tx, link, air, count) : SIM_HEARD;
+    if (outcome != SIM_HEARD || c->scenario->loss_ppm == 0)
+        return outcome;
+    uint32_t draw = sim_draw(c->seed, SIM_DRAW_LOSS, tx->node, tx->number, link->node);
+    return sim_scale(draw, 1000000) < c->scenario->loss_ppm ? SIM_MISSED_LOSS : SIM_HEARD;
 }
 
 static bool make_room(struct csma *c, uint32_t count)
