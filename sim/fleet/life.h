@@ -18,6 +18,11 @@ bool sim_life_start(struct sim_fleet *f);
 void sim_life_expire(struct sim_fleet *f);
 /* When they are due next, engine's time, SIM_NEVER. Called with f->lives NULL too. */
 sim_time sim_life_next_expiry(const struct sim_fleet *f);
+/* Charge left of the battery, 0 to 100; 100 on mains. */
+uint8_t sim_life_battery_percent(const struct sim_fleet *f);
+/* Charge in uA us (1 uAh is 3.6e9) that a radio so used took in `elapsed` us, asleep for the rest. */
+uint64_t sim_life_charge(const struct sim_energy *e, const struct sim_radio_use *use, sim_time elapsed);
+/* A section of the checkpoint. */
 int sim_life_save(struct sim_fleet *f, struct sim_archive *a);
 int sim_life_load(struct sim_fleet *f, struct sim_archive *a);
 
