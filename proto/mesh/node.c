@@ -294,6 +294,11 @@ mp_time mp_node_next_expiry(const struct mp_node *n)
     return n->now - n->now % 1000 + MP_MS((mp_time)least);
 }
 
+void mp_node_announce(struct mp_node *n, mp_time now)
+{
+    mp_job_hasten(n, MP_JOB_SUMMARY, (uint32_t)(now / 1000));
+}
+
 uint32_t mp_node_events(struct mp_node *n)
 {
     uint32_t events = n->events;

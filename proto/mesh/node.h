@@ -70,6 +70,9 @@ int mp_node_write(struct mp_node *n, const struct mp_env *env, mp_time now, uint
  */
 mp_time mp_node_next_expiry(const struct mp_node *n);
 
+/* A SUMMARY goes out as soon as the bearer takes it, whatever Trickle says: for hosts that measure. */
+void mp_node_announce(struct mp_node *n, mp_time now);
+
 /* Event bits since the last call, cleared by it. */
 uint32_t mp_node_events(struct mp_node *n);
 
