@@ -3,7 +3,7 @@
  *
  *   fleet.c    the stack's table: dispatches the engine's calls
  *   node.c     a node as its host runs it: clock, nf_node, image that runs, resets
- *   boot.c     the bootloader's decision at a reset, over a record in memory
+ *   boot.c     the bootloader of node-fw/boot, over what a member has of flash
  *   store.c    storage;  image.c  payloads and manifests;  keys.c  keys;  verdict.c  crypto with a memory
  *   load.c     nodes of `stack = idle-load`
  *   gateway.h  what a gateway does besides gossip: release engine, reports, backhaul
@@ -20,6 +20,7 @@
 #include "image.h"
 #include "keys.h"
 #include "node-fw/core/nf.h"
+#include "node-fw/store/flash.h"
 #include "proto/mesh/relay.h"
 #include "store.h"
 
@@ -29,13 +30,14 @@
 /* Why a node's own alarm goes off. */
 enum sim_alarm {
     SIM_ALARM_NONE,
-    SIM_ALARM_BOOT,     /* the bootloader is done: the image starts */
-    SIM_ALARM_SELFTEST, /* the application's self-test ends */
-    SIM_ALARM_CRASH,    /* the image crashes */
-    SIM_ALARM_HANG,     /* the watchdog bites */
-    SIM_ALARM_BRICK,    /* dead for good */
-    SIM_ALARM_DEGRADE,  /* misbehaves from now on */
-    SIM_ALARM_MISBEHAVE /* resets, and again after a while */
+    SIM_ALARM_BOOT,      /* the bootloader is done: the image starts */
+    SIM_ALARM_SELFTEST,  /* the application's self-test ends */
+    SIM_ALARM_CRASH,     /* the image crashes */
+    SIM_ALARM_HANG,      /* the watchdog bites */
+    SIM_ALARM_BRICK,     /* dead for good */
+    SIM_ALARM_DEGRADE,   /* misbehaves from now on */
+    SIM_ALARM_MISBEHAVE, /* resets, and again after a while */
+    SIM_ALARM_LOAD       /* the next SUMMARY of the idle load */
 };
 
 enum sim_member_flag {
@@ -44,34 +46,40 @@ enum sim_member_flag {
     SIM_MEMBER_RUNS = 1 << 2,     /* nf is valid: an image runs (or a gateway) */
     SIM_MEMBER_MUTE = 1 << 3,     /* runs, radio off */
     SIM_MEMBER_DEGRADED = 1 << 4, /* told already */
-    SIM_MEMBER_SEALED = 1 << 5,   /* the other slot holds a verified image */
-    SIM_MEMBER_ERASING = 1 << 6,  /* the other slot is marked for this image but not erased yet */
-    SIM_MEMBER_VERIFYING = 1 << 7
+    SIM_MEMBER_ERASING = 1 << 5,  /* the other slot is marked for its image but not erased yet */
+    SIM_MEMBER_VERIFYING = 1 << 6 /* the other slot is complete, its hash is asked for */
 };
 
-/* A node of this rank besides its struct nf_node. No pointers; zero is not valid, see sim_node_open(). */
+/*
+ * A node of this rank besides its struct nf_node. No pointers. Zero is not valid: sim_node_open() fills it, for
+ * gateways and attackers too. To have a gateway serve an image in slot s: image[s] = its number, sealed |= 1 << s.
+ */
 struct sim_member {
     sim_time next;                /* when to call it next, kept by sim_node_arm() */
     sim_time alarm;               /* see alarm_kind; SIM_NEVER */
     uint32_t record[SIM_RECORDS]; /* kind << 28 | slot << 24 | object; 0: free */
     uint32_t more;                /* chain of further records, 0 none */
-    uint32_t history;             /* when it completed, installed and confirmed, 0: never did */
-    uint32_t bitmap;              /* of the other slot, 0: nothing fetched or complete */
-    uint32_t held;                /* chunks in it */
+    uint32_t history;             /* struct sim_history in f->histories, 0: nothing happened yet */
+    uint32_t bitmap;              /* of the other slot while something is missing, 0: it is empty or complete */
+    uint32_t held;                /* chunks in that bitmap */
     uint32_t relay;               /* cache for foreign payloads, 0 none */
     int32_t drift_ppb;            /* of its clock */
     uint32_t boot_counter;        /* NF_KIND_BOOT */
-    uint32_t boot_sequence;       /* boot record: number of changes */
+    /* Boot record: the newest, and its place in its two pages of flash. */
+    uint32_t sequence; /* 0: there is none */
     uint32_t floor;
     uint16_t confirm_s;
-    uint8_t state;  /* boot record: enum boot_state */
-    uint8_t tries;  /* of a trial */
+    uint8_t state; /* enum boot_state */
+    uint8_t tries;
     uint8_t reason; /* enum mp_reason */
     uint8_t boot_flags;
-    uint8_t named;      /* image that the boot record's release and id name */
-    uint8_t home;       /* slot that the boot record calls home */
+    uint8_t home;       /* slot */
+    uint8_t named;      /* image that release and id name */
+    uint8_t cell;       /* of the newest */
     uint8_t running;    /* slot that runs */
     uint8_t image[2];   /* in each slot, SIM_IMAGE_NONE */
+    uint8_t sealed;     /* bit s: the image in slot s is complete and verified */
+    uint8_t marked;     /* 1 + slot that is being filled, or was last, 0 none */
     uint8_t alarm_kind; /* enum sim_alarm */
     uint8_t down;       /* enum sim_down, 0 up */
     uint8_t cause;      /* enum boot_cause of the reset that SIM_ALARM_BOOT ends */
@@ -79,7 +87,7 @@ struct sim_member {
     uint8_t told;       /* release last told as refused, low bits */
 };
 
-/* Times of the newest release that a node had to do with. */
+/* When a node last completed an image, began a trial and confirmed one. */
 struct sim_history {
     sim_time complete_at, installed_at, confirmed_at; /* SIM_NEVER: not */
 };
@@ -113,7 +121,9 @@ struct sim_fleet {
     struct sim_lives *lives;
     struct sim_attacks *attacks;
     /* The call in progress: */
-    struct nf_env env; /* ctx is this struct */
+    struct nf_env env;     /* ctx is this struct */
+    struct nf_flash flash; /* what the bootloader sees of the node: boot record and seals (boot.c) */
+    struct nf_layout layout;
     uint32_t node;
     struct sim_member *m;
     struct nf_node *n;

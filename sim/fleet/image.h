@@ -6,6 +6,7 @@
 #define SIM_FLEET_IMAGE_H
 
 #include "keys.h"
+#include "node-fw/boot/image.h"
 #include "proto/object/manifest.h"
 #include "proto/object/tree.h"
 #include "sim/world/scenario.h"
@@ -17,6 +18,7 @@
 struct sim_image {
     struct mp_manifest manifest;
     uint8_t raw[MP_MANIFEST_SIZE]; /* signed */
+    uint8_t seal[BOOT_SEAL_SIZE];  /* what a slot with it ends with */
     uint8_t id[8];
     struct mp_tree tree;
     uint8_t *chunk; /* [tree.positions][MP_CHUNK_SIZE] in canonical form, interior chunks too */

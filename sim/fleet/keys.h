@@ -6,6 +6,24 @@
 #define SIM_FLEET_KEYS_H
 
 #include "proto/object/keyset.h"
+#include "sim/radio/radio.h"
+
+/* What the fleet draws from the seed alone, besides each node's own sequence (sim_engine_random()). */
+enum sim_fleet_purpose {
+    SIM_FLEET_KEY = 1, /* a: which; b: network, node */
+    SIM_FLEET_PAYLOAD,
+    SIM_FLEET_MODEL,
+    SIM_FLEET_REVISION,
+    SIM_FLEET_CANARY,
+    SIM_FLEET_DRIFT,
+    SIM_FLEET_FAULT,
+    SIM_FLEET_LIFE,  /* life.c */
+    SIM_FLEET_ATTACK /* attack.c */
+};
+/* Four uniform numbers named by purpose, a and b. */
+void sim_fleet_draw(uint64_t seed, enum sim_fleet_purpose purpose, uint32_t a, uint32_t b, uint32_t out[4]);
+/* Exponential with this mean, at least 1 us, from one uniform number; integers only, the logarithm to 2^-16. */
+sim_time sim_fleet_exponential(sim_time mean_us, uint32_t draw);
 
 struct sim_key {
     uint8_t pub[32];

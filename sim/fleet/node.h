@@ -29,12 +29,14 @@ void sim_node_arm(struct sim_fleet *f);
 void sim_load_start(struct sim_fleet *f);
 void sim_load_expire(struct sim_fleet *f);
 
-/* boot.c: the decision at a reset (boot_decide() of node-fw/boot): changes the record, says which slot runs. False:
- * nothing can be booted. */
+/* The target place holds all of this image: told, and noted. */
+void sim_node_completed(struct sim_fleet *f, const struct sim_image *image);
+/* The trial of the image that runs is confirmed. */
+void sim_node_confirmed(struct sim_fleet *f);
+
+/* boot.c: node-fw/boot over f->flash and f->layout, which sim_boot_open() prepares. */
+void sim_boot_open(struct sim_fleet *f);
+/* The bootloader's decision; sets f->m->running. False: nothing can be booted. */
 bool sim_boot_select(struct sim_fleet *f, enum boot_cause cause);
-void sim_boot_read(const struct sim_fleet *f, struct boot_record *r);
-int sim_boot_request(struct sim_fleet *f, const uint8_t manifest[MP_MANIFEST_SIZE], uint16_t confirm_s, bool revert);
-int sim_boot_confirm(struct sim_fleet *f, uint32_t security_counter);
-int sim_boot_abort(struct sim_fleet *f, enum mp_reason reason);
 
 #endif

@@ -51,6 +51,9 @@ int sim_objects_save(const struct sim_objects *o, struct sim_archive *a);
 int sim_objects_load(struct sim_objects *o, struct sim_archive *a);
 size_t sim_objects_bytes(const struct sim_objects *o);
 
+/* Bytes of a block of further records: an item of sim_fleet.more. */
+extern const uint32_t sim_record_block_size;
+
 /* Tables for struct mp_env and struct nf_env; their ctx is the struct sim_fleet, about the node it is in
  * (sim_fleet_enter). */
 extern const struct mp_store sim_fleet_store;
