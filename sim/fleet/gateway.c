@@ -146,8 +146,8 @@ static void clear_place(struct sim_fleet *f, struct gateway *g, unsigned p)
     mp_node_drop(&f->n->mp, p);
     g->place[p] = SIM_IMAGE_NONE;
     if (p == 1) {
-        f->m->image[1 - f->m->running] = SIM_IMAGE_NONE;
-        f->m->flags &= (uint8_t)~SIM_MEMBER_SEALED;
+        f->m->image[f->m->running ^ 1u] = SIM_IMAGE_NONE;
+        f->m->sealed &= (uint8_t) ~(1u << (f->m->running ^ 1u));
     }
 }
 
@@ -155,10 +155,10 @@ static void fill_place(struct sim_fleet *f, struct gateway *g, unsigned p, uint8
 {
     struct mp_env env = env_of(f);
     const struct sim_image *i = &f->images.image[image];
+    unsigned slot = p == 0 ? f->m->running : f->m->running ^ 1u;
     g->place[p] = image;
-    f->m->image[p == 0 ? f->m->running : 1 - f->m->running] = image;
-    if (p == 1)
-        f->m->flags |= SIM_MEMBER_SEALED;
+    f->m->image[slot] = image;
+    f->m->sealed |= (uint8_t)(1u << slot);
     if (mp_node_place(&f->n->mp, &env, local(f), p, &i->manifest, i->id) != MP_OK)
         sim_engine_fail(f->e, "a gateway cannot serve a payload");
 }

@@ -168,7 +168,7 @@ void sim_life_expire(struct sim_fleet *f)
         if (is_empty)
             sim_node_down(f, SIM_DOWN_BATTERY);
     }
-    if (is_empty || (f->m->down != 0 && f->m->down != SIM_DOWN_CHURN)) { /* for good */
+    if (is_empty || f->m->down == SIM_DOWN_BATTERY || f->m->down == SIM_DOWN_BRICK) { /* for good */
         *l = (struct life){SIM_NEVER, SIM_NEVER, SIM_NEVER};
         return;
     }
