@@ -11,4 +11,8 @@
  * 0, or -1 with a sentence in error; the file then is as before. */
 int sim_database_add(const char *path, const char *dir, char *error, size_t cap);
 
+#define SIM_RUN_JSON_MAX (1u << 20)
+/* Content of a file of at most max bytes, to be freed, with a terminator; NULL: errno says why (EFBIG: larger). */
+char *sim_database_text(const char *path, size_t max);
+
 #endif

@@ -41,10 +41,8 @@ void sim_result_free(struct sim_result *r);
 int sim_result_save(struct sim_result *r, struct sim_archive *a);
 int sim_result_load(struct sim_result *r, struct sim_archive *a);
 
-/* Hash of everything in the scenario but its seed: equal hashes, equal worlds, stacks and parameters. */
-uint64_t sim_result_config_hash(const struct sim_scenario *s);
-/* Name of a run: 16 hexadecimal digits of the hash, '-', the seed; the same run has the same name wherever it runs, so
- * sweeps name folders by it and skip those whose run.json says that they ended. */
+/* Name of a run: 16 hexadecimal digits of sim_scenario_family(), '-', the seed; the same run has the same name wherever
+ * it runs, so sweeps name folders by it and skip those whose run.json says that they ended. */
 #define SIM_RUN_ID_MAX 40
 void sim_result_run_id(const struct sim_scenario *s, uint64_t seed, char id[SIM_RUN_ID_MAX]);
 /* The word that rows.csv has for a kind. Static storage. */
@@ -57,7 +55,7 @@ struct sim_headline {
     uint32_t nodes;
     uint32_t complete;
     sim_time first, median, last;
-    uint64_t frames, chunk_frames, bytes; /* warmup to the sample of the last completion; types CHUNK..., DATA... */
+    uint64_t frames, chunk_frames, bytes; /* warmup to the sample of the last completion; types chunk..., data... */
     uint32_t installed;                   /* nodes that ever booted release 2 or above */
     uint32_t confirmed, rolled_back, down;
     uint64_t energy_mean_uj; /* of those nodes, over the run */
