@@ -1,5 +1,5 @@
 /*
- * Inside of the scenario parser, for sim/world/scenario*.c alone: what one reading of a file and its overrides keeps.
+ * Inside of the scenario parser, for its own files alone: what one reading of a file and its overrides keeps.
  *
  * The order of work: libinih hands over key after key (scenario.c), each goes to its entry in the table of keys
  * (scenario_keys.c) or becomes a named device or link (scenario_named.c); then relations are checked (scenario_check.c),
