@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "attack.h"
 #include "fleet_state.h"
@@ -13,6 +14,7 @@
 #include "verdict.h"
 
 #define ASK_AGAIN MP_MS(1) /* who is due but has nothing to say */
+#define HUGE_PAGE ((size_t)2 << 20)
 enum { LINE = 64, TYPE_ATTACK = 15, KEY_ID = 1 };
 
 /* --- about nodes -------------------------------------------------------------------------------------------------- */
@@ -47,30 +49,31 @@ uint8_t sim_fleet_revision(const struct sim_fleet *f, uint32_t node)
     return (uint8_t)deal(f, SIM_FLEET_REVISION, node, f->s->fleet.hw_revisions);
 }
 
-static bool is_among(const uint32_t *nodes, uint32_t count, uint32_t node)
+/* Index of a node among ascending ones, or `count`. */
+static uint32_t find(const uint32_t *nodes, uint32_t count, uint32_t node)
 {
     uint32_t low = 0, high = count;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (nodes[middle] == node)
-            return true;
+            return middle;
         if (nodes[middle] < node)
             low = middle + 1;
         else
             high = middle;
     }
-    return false;
+    return count;
 }
 
 uint16_t sim_fleet_labels(const struct sim_fleet *f, uint32_t node)
 {
-    return is_among(f->canary, f->canary_count, node) ? 1 : 0;
+    return find(f->canary, f->canary_count, node) < f->canary_count ? 1 : 0;
 }
 
 bool sim_fleet_is_gateway(const struct sim_fleet *f, uint32_t node)
 {
-    return is_among(f->gateway, f->gateway_count, node);
+    return find(f->gateway, f->gateway_count, node) < f->gateway_count;
 }
 
 void sim_fleet_identity(const struct sim_fleet *f, uint32_t node, struct mp_identity *id)
@@ -87,29 +90,26 @@ void sim_fleet_identity(const struct sim_fleet *f, uint32_t node, struct mp_iden
 
 /* --- clocks ------------------------------------------------------------------------------------------------------- */
 
-#define BILLION INT64_C(1000000000)
-
-static int64_t gained(int32_t ppb, uint64_t t)
+/* floor(t * q / 2^40), without leaving 64 bits for centuries. */
+static uint64_t drifted(uint64_t t, uint64_t q)
 {
-    int64_t whole = (int64_t)(t / (uint64_t)BILLION), rest = (int64_t)(t % (uint64_t)BILLION);
-
-    return whole * ppb + rest * ppb / BILLION;
+    return ((t >> 20) * q + ((t & 0xFFFFF) * q >> 20)) >> 20;
 }
 
 mp_time sim_clock_local(const struct sim_member *m, sim_time now)
 {
-    return now + (uint64_t)gained(m->drift_ppb, now);
+    return m->drift_q40 < 0 ? now - drifted(now, (uint64_t) - (int64_t)m->drift_q40)
+                            : now + drifted(now, (uint64_t)m->drift_q40);
 }
 
 sim_time sim_clock_engine(const struct sim_member *m, mp_time local)
 {
     if (local == MP_NEVER)
         return SIM_NEVER;
-    sim_time t = local - (uint64_t)gained(m->drift_ppb, local);
+    sim_time t = local + (local - sim_clock_local(m, local));
 
-    /* Off by what the drift does to itself, which shrinks by the drift with each turn. */
-    for (unsigned turn = 0; turn < 2; turn++)
-        t += local - sim_clock_local(m, t);
+    /* Off by what the drift does to itself. */
+    t += local - sim_clock_local(m, t);
     while (sim_clock_local(m, t) < local)
         t++;
     while (t > 0 && sim_clock_local(m, t - 1) >= local)
@@ -161,7 +161,9 @@ static int divide(struct sim_fleet *f, char *error, size_t cap)
         sim_field_hops(f->field, f->gateway, f->gateway_count, NULL, nearest) != 0)
         goto out;
     for (uint32_t node = 0; node < count; node++) {
-        uint32_t of = nearest[node] < f->gateway_count ? nearest[node] : 0;
+        uint32_t of = find(f->gateway, f->gateway_count, nearest[node]);
+        if (of == f->gateway_count)
+            of = 0; /* nobody reaches it */
         if (size[of] >= UINT16_MAX) {
             snprintf(error, cap, "the network of gateway %u has more than 65535 nodes: more gateways are needed",
                      f->gateway[of]);
@@ -253,12 +255,29 @@ static int find_canaries(struct sim_fleet *f, char *error, size_t cap)
     return 0;
 }
 
+/* Zeroed, in huge pages when it is much: the nodes are visited in no order that a TLB could follow. For free(). */
+static void *table_alloc(size_t count, size_t size)
+{
+    size_t bytes = count * size;
+
+    if (bytes < 4 * HUGE_PAGE)
+        return calloc(count + 1, size);
+    bytes = (bytes / HUGE_PAGE + 1) * HUGE_PAGE;
+    void *table = aligned_alloc(HUGE_PAGE, bytes);
+
+    if (table == NULL)
+        return NULL;
+    (void)madvise(table, bytes, MADV_HUGEPAGE); /* speed only */
+    memset(table, 0, count * size);
+    return table;
+}
+
 static int open_members(struct sim_fleet *f, char *error, size_t cap)
 {
     size_t own = f->field->limit - f->field->first;
 
-    f->nf = calloc(own + 1, sizeof *f->nf);
-    f->member = calloc(own + 1, sizeof *f->member);
+    f->nf = table_alloc(own, sizeof *f->nf);
+    f->member = table_alloc(own, sizeof *f->member);
     sim_pool_init(&f->bitmaps, f->images.bitmap_size);
     sim_pool_init(&f->relays, sizeof(struct mp_relay));
     sim_pool_init(&f->histories, sizeof(struct sim_history));
@@ -519,8 +538,11 @@ static void fleet_prefetch(const void *ctx, uint32_t node)
     const struct sim_fleet *f = ctx;
     const uint8_t *n = (const uint8_t *)&f->nf[node - f->field->first];
 
+    /* Identity, jobs, what is gossiped, places; then neighbours and own timer. Not what fetching needs. */
     __builtin_prefetch(&f->member[node - f->field->first], 1);
-    for (size_t at = 0; at < sizeof(struct mp_node); at += LINE)
+    for (size_t at = 0; at < offsetof(struct mp_node, demand); at += LINE)
+        __builtin_prefetch(n + at, 1);
+    for (size_t at = offsetof(struct mp_node, neighbours); at < offsetof(struct nf_node, phase); at += LINE)
         __builtin_prefetch(n + at, 1);
 }
 

@@ -63,7 +63,7 @@ struct sim_member {
     uint32_t bitmap;              /* of the other slot while something is missing, 0: it is empty or complete */
     uint32_t held;                /* chunks in that bitmap */
     uint32_t relay;               /* cache for foreign payloads, 0 none */
-    int32_t drift_ppb;            /* of its clock */
+    int32_t drift_q40;            /* of its clock: gains so many times 2^-40 of the time */
     uint32_t boot_counter;        /* NF_KIND_BOOT */
     /* Boot record: the newest, and its place in its two pages of flash. */
     uint32_t sequence; /* 0: there is none */

@@ -119,11 +119,13 @@ void sim_node_open(struct sim_fleet *f, uint32_t node)
 {
     struct sim_member *m = &f->member[node - f->field->first];
     int image = sim_images_find(&f->images, 1, sim_fleet_model(f, node));
-    uint32_t draw[4], span = 2 * f->s->life.drift_ppm * 1000u + 1;
+    uint32_t draw[4], most_ppb = f->s->life.drift_ppm * 1000u;
 
     memset(m, 0, sizeof *m);
     sim_fleet_draw(f->seed, SIM_FLEET_DRIFT, node, 0, draw);
-    m->drift_ppb = (int32_t)sim_scale(draw[0], span) - (int32_t)(f->s->life.drift_ppm * 1000u);
+    int64_t drift_ppb = (int64_t)sim_scale(draw[0], 2 * most_ppb + 1) - most_ppb;
+
+    m->drift_q40 = (int32_t)(drift_ppb * (INT64_C(1) << 40) / 1000000000);
     m->next = m->alarm = SIM_NEVER;
     m->image[0] = (uint8_t)image;
     m->image[1] = SIM_IMAGE_NONE;
