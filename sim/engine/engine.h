@@ -154,7 +154,7 @@ uint32_t sim_engine_random(struct sim_engine *e, uint32_t node);
  * scanning, equal: all the time). A transmission that was handed in but did not begin is dropped when the radio goes off. */
 void sim_engine_power(struct sim_engine *e, uint32_t node, bool on);
 void sim_engine_scan(struct sim_engine *e, uint32_t node, uint32_t interval_us, uint32_t window_us);
-/* Something about `node` changed outside of its own calls (only at open and start): ask next_expiry() again. */
+/* Something about `node` changed outside of its own calls: ask next_expiry() again. */
 void sim_engine_touch(struct sim_engine *e, uint32_t node);
 /* Outside the radio: arrives at `to` at `at`, at least the lookahead from now; at most 1,024 bytes, copied. */
 void sim_engine_mail(struct sim_engine *e, uint32_t from, uint32_t to, sim_time at, const uint8_t *data, size_t len);
