@@ -8,6 +8,7 @@
 #   build        release, $(CC) $(CFLAGS)
 #   build/asan   clang, AddressSanitizer, UndefinedBehaviorSanitizer, fuzzing coverage: unit tests, attacks, fuzzing
 #   build/mcu    the limits of a microcontroller (MP_PROFILE_MCU) on the host
+#   build/plain  the simulator by clang -O0: it must give the same results
 #   build/size   Cortex-M4 objects, only measured
 # `make VARIANT=asan all` builds the programs of another variant. The simulator in build/bin is that of build/mcu.
 
@@ -59,7 +60,7 @@ meshd_DIRS = meshd/daemon meshd/ctl meshd/web
 sim_DIRS = sim sim/radio sim/world sim/air sim/field sim/engine sim/phy sim/fleet sim/baseline sim/result sim/run sim/validate
 test_DIRS = tests/lib
 # Folders of test programs: test_NAME.c and NAME_main.c are programs, every other .c file is shared by the folder's programs.
-TEST_DIRS = unit attack e2e power bench demo
+TEST_DIRS = unit attack e2e power bench demo sim
 
 LAYER_SRC := $(foreach l,$(LAYERS),$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c)))
 MAIN_SRC := $(filter %_main.c,$(LAYER_SRC))
@@ -85,8 +86,8 @@ DEPS_PACKAGES_CHECK = clang-tidy clang-format cppcheck
 DEPS_PACKAGES_CROSS = gcc-arm-none-eabi libnewlib-arm-none-eabi
 
 # What the goals at hand need comes before any compiler runs. `make` alone installs nothing.
-DEPS_GOALS_BUILD = deps demo test unit fuzz bench size check
-DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps test unit check)
+DEPS_GOALS_BUILD = deps demo sim-demo test unit fuzz bench bench-sim results size check
+DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps sim-demo test unit bench-sim results check)
 DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
 DEPS_GOALS_CROSS = deps bench size
@@ -98,6 +99,7 @@ FIRST = $(if $(strip $(DEPS_WANTED)),deps,hint)
 RELEASE_DIR = $(BUILD)
 ASAN_DIR = $(BUILD)/asan
 MCU_DIR = $(BUILD)/mcu
+PLAIN_DIR = $(BUILD)/plain
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # $(1) layer or folder archive, $(2) variant's folder, $(3) sources
@@ -144,16 +146,18 @@ $(foreach d,$(TEST_DIRS),$(eval $(call archive_rules,tests-$(d),$(2),$(filter-ou
 $(foreach m,$(filter-out $(if $(filter release,$(1)),sim/meshsim_main.c),$(MAIN_SRC)),$(eval \
     $(call program_rules,$(m),$(2),$(1),$(2)/bin/$(call program_name,$(m)),,,$(if $(filter sim/%,$(m)),%/libmeshd.a %/libtest.a))))
 $(foreach d,$(TEST_DIRS),$(foreach m,$(wildcard tests/$(d)/test_*.c tests/$(d)/*_main.c),$(eval \
-    $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,$(if $(filter demo,$(d)),,-lcmocka)))))
+    $(call program_rules,$(m),$(2),$(1),$(2)/tests/$(d)/$(call program_name,$(m)),$(2)/lib/libtests-$(d).a,$(if $(filter demo sim/bench_sim sim/results sim/sim_demo,$(d) $(patsubst tests/%_main.c,%,$(m))),,-lcmocka)))))
 -include $$($(1)_OBJ:.o=.d)
 endef
 
 $(eval $(call variant_variables,release,$(RELEASE_DIR),$(CC),$(CFLAGS)))
 $(eval $(call variant_variables,asan,$(ASAN_DIR),$(CLANG),-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link))
 $(eval $(call variant_variables,mcu,$(MCU_DIR),$(CC),$(CFLAGS) -DMP_PROFILE_MCU))
+$(eval $(call variant_variables,plain,$(PLAIN_DIR),$(CLANG),-O0 -DMP_PROFILE_MCU))
 $(eval $(call variant_rules,release,$(RELEASE_DIR)))
 $(eval $(call variant_rules,asan,$(ASAN_DIR)))
 $(eval $(call variant_rules,mcu,$(MCU_DIR)))
+$(eval $(call variant_rules,plain,$(PLAIN_DIR)))
 # Objects are reached through pattern rules; keep them.
 .SECONDARY:
 # Like flags, of the objects that know of MPI.
@@ -181,7 +185,7 @@ IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/i
 
 # --- targets ----------------------------------------------------------------------------------------------------------
 
-.PHONY: all help deps hint demo test unit fuzz bench size check format install clean FORCE
+.PHONY: all help deps hint demo sim-demo test unit fuzz bench bench-sim results size check format install clean FORCE
 FORCE:
 
 all: $(PROGRAMS) ## Programs, into build/bin
@@ -230,15 +234,16 @@ mcu_PROGRAMS = $(patsubst %,$(MCU_DIR)/tests/unit/test_%,frame neighbour gossip 
     $(MCU_DIR)/tests/attack/test_mesh_attacks
 e2e_PROGRAMS = $(addprefix $(BUILD)/tests/e2e/,$(call test_programs,e2e))
 power_PROGRAMS = $(patsubst tests/power/%_main.c,$(BUILD)/tests/power/%,$(wildcard tests/power/*_main.c))
+sim_PROGRAMS = $(addprefix $(BUILD)/tests/sim/,$(call test_programs,sim))
 fuzz_PROGRAMS = $(FUZZERS)
 RUN = $(BUILD)/tests/run -j $(if $(JOBS),$(JOBS),2) -b $(BUILD) $(if $(TESTS),-m '$(TESTS)')
 # Longest first, so that the last job is a short one.
-SUITES = power e2e attack unit mcu fuzz
+SUITES = power sim e2e attack unit mcu fuzz
 run_list = $(foreach k,$(1),$(addprefix $(k):,$($(k)_PROGRAMS)))
 # TESTS=SUITE or SUITE/PATTERN: nothing of the other suites needs to be built.
 SUITES_ASKED = $(or $(filter $(firstword $(subst /, ,$(TESTS))),$(SUITES)),$(SUITES))
 
-test: $(BUILD)/tests/run $(foreach k,$(SUITES_ASKED),$($(k)_PROGRAMS)) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
+test: $(BUILD)/tests/run $(foreach k,$(SUITES_ASKED),$($(k)_PROGRAMS)) $(if $(filter sim,$(SUITES_ASKED)),$(PLAIN_DIR)/bin/meshsim) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
 	@$(if $(TESTS),,$(foreach k,$(SUITES),$(if $($(k)_PROGRAMS),,echo 'make test: suite $(k) is empty' >&2; exit 1;)))\
 	$(RUN) -o $(BUILD)/test.json -f 5 $(call run_list,$(SUITES_ASKED))
 
@@ -260,6 +265,18 @@ bench: $(BENCHES) $(BUILD)/size.json all $(IMAGES) ## Rates, sizes and dissemina
 	@rm -f $(BUILD)/bench-*.json; parts=$(BUILD)/size.json; \
 	for b in $(BENCHES); do part=$(BUILD)/bench-$${b##*/}.json; BUILD=$(abspath $(BUILD)) $$b $$part </dev/null || exit 1; parts="$$parts $$part"; done; \
 	awk -f tests/bench/merge.awk $$parts > $(BUILD)/bench.json.part && mv $(BUILD)/bench.json.part $(BUILD)/bench.json && cat $(BUILD)/bench.json
+
+# The simulator's own: built with the limits that it ships with.
+sim-demo: all $(BUILD)/tests/sim/sim-demo ## One building, five ways to update it, a bad release; writes build/sim-demo/report.html
+	@BUILD=$(abspath $(BUILD)) $(BUILD)/tests/sim/sim-demo $(BUILD)/sim-demo
+
+bench-sim: $(MCU_DIR)/tests/sim/bench-sim ## Rate and size of the simulator, into build/bench-sim.json
+	@$(MCU_DIR)/tests/sim/bench-sim $(BUILD)/bench-sim.json
+
+# Hours, unless QUICK=1; what is there already is not run again.
+results: all $(BUILD)/tests/sim/results ## The protocol's figures from the simulator, into docs/RESULTS.md and build/results.json
+	@BUILD=$(abspath $(BUILD)) $(BUILD)/tests/sim/results $(if $(QUICK),--quick) $(BUILD)/results$(if $(QUICK),-quick) $(BUILD)/results.json \
+	    $(if $(QUICK),$(BUILD)/RESULTS.md,docs/RESULTS.md)
 
 # --- size on a Cortex-M4 ----------------------------------------------------------------------------------------------
 
