@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "attack.h"
-#include "proto/mp_wire.h"
 #include "server.h"
 
 #define GROUP MP_MS(50)
@@ -116,28 +115,12 @@ static bool is_live(struct sim_fleet *f, const uint8_t id[8])
     return false;
 }
 
-/* Whether a neighbour is known to fetch this image. */
-static bool is_wanted(struct sim_fleet *f, const struct sim_image *image)
+/* Which of more live images than places are served now. All take turns: who asks for one may be far away, behind others
+ * that relay. */
+static void choose(struct gateway *g, const uint8_t *live, unsigned n, uint8_t chosen[PLACES])
 {
-    struct mp_neighbour_info info;
-    uint32_t handle = mp_get32(image->id);
-    for (unsigned i = 0; i < MP_NEIGHBOURS_MAX; i++)
-        if (mp_node_neighbour(&f->n->mp, i, local(f), &info) && info.target == handle &&
-            info.held < image->tree.positions)
-            return true;
-    return false;
-}
-
-/* Which of more live images than places are served now: those that neighbours fetch take turns. */
-static void choose(struct sim_fleet *f, struct gateway *g, const uint8_t *live, unsigned n, uint8_t chosen[PLACES])
-{
-    unsigned count = 0;
-    for (unsigned wanted = 0; wanted < 2; wanted++)
-        for (unsigned k = 0; k < n && count < PLACES; k++) {
-            uint8_t image = live[wanted == 0 ? (g->turn + k) % n : k];
-            if (is_wanted(f, &f->images.image[image]) == (wanted == 0) && memchr(chosen, image, count) == NULL)
-                chosen[count++] = image;
-        }
+    for (unsigned k = 0; k < PLACES; k++)
+        chosen[k] = live[(g->turn + k) % n];
     g->turn = (g->turn + PLACES) % n;
 }
 
@@ -169,7 +152,7 @@ static void sync_places(struct sim_fleet *f, struct gateway *g)
     uint8_t live[MP_MANIFESTS_MAX], chosen[PLACES];
     unsigned n = live_images(f, live), count = n < PLACES ? n : PLACES;
     if (n > PLACES)
-        choose(f, g, live, n, chosen);
+        choose(g, live, n, chosen);
     else
         memcpy(chosen, live, n);
     g->turn_at = n > PLACES ? f->now + TURN : SIM_NEVER;

@@ -27,7 +27,8 @@ struct sim_lives {
 
 static bool is_lively(const struct sim_life *l)
 {
-    return l->reboot_every_us > 0 || l->off_every_us > 0 || l->join_within_us > 0 || l->battery_uah > 0;
+    return l->reboot_every_us > 0 || l->off_every_us > 0 || l->join_within_us > 0 || l->battery_uah > 0 ||
+           l->duty_ppm > 0;
 }
 
 int sim_life_open(struct sim_fleet *f, char *error, size_t cap)
