@@ -13,7 +13,7 @@ const struct sim_stack *sim_fleet_stack(void);
 /* Rollouts known on this rank, for stop conditions and reports: how many are not yet done, held for good, or reverted.
  * ctx is the stack's, see sim_engine_stack_ctx(). */
 uint32_t sim_fleet_rollouts_open(const void *ctx);
-/* Nodes of this rank that should get the image of a release: neither gateways nor attackers, of a model that it is for. */
-uint32_t sim_fleet_targets(const void *ctx, uint32_t release);
+/* The newest release that is for a node; 0: none, it is a gateway or an attacker, or there is no release for its model. */
+uint32_t sim_fleet_awaited(const void *ctx, uint32_t node);
 
 #endif
