@@ -192,9 +192,18 @@ bool sim_engine_is_cut(const struct sim_engine *e, uint32_t a, uint32_t b, sim_t
     return (p[a].x_mm < e->cut_x_mm) != (p[b].x_mm < e->cut_x_mm);
 }
 
+/* Beyond the interference radius, to the millimetre: who is told of a transmission must not matter. */
+static bool is_too_far(const struct sim_field *f, uint32_t a, uint32_t b)
+{
+    const struct sim_position *p = &f->position[a], *q = &f->position[b];
+    int64_t dx = (int64_t)p->x_mm - q->x_mm, dy = (int64_t)p->y_mm - q->y_mm, dz = (int64_t)p->z_mm - q->z_mm;
+    uint64_t square = (uint64_t)(dx * dx) + (uint64_t)(dy * dy) + (uint64_t)(dz * dz);
+    return square > (uint64_t)f->interference_mm * (uint64_t)f->interference_mm;
+}
+
 uint64_t sim_engine_power_at(const struct sim_engine *e, uint32_t from, uint32_t to, sim_time at)
 {
-    if (from == to || sim_engine_is_cut(e, from, to, at))
+    if (from == to || is_too_far(e->field, from, to) || sim_engine_is_cut(e, from, to, at))
         return 0;
     int32_t loss = sim_field_loss(e->field, from, to);
     return loss == SIM_LOSS_NONE ? 0 : sim_linear(e->scenario->radio.tx_mdbm - loss);

@@ -122,7 +122,8 @@ const struct sim_on_air *sim_engine_collect(struct sim_engine *e, uint32_t node,
 /* The same around a listener: near enough to disturb `node` itself. */
 const struct sim_on_air *sim_engine_collect_at(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
                                                uint32_t *count);
-/* Power of a transmission of `from` at `to` in the units of sim_linear(), 0 across a partition or when from == to.
+/* Power of a transmission of `from` at `to` in the units of sim_linear(), 0 beyond the interference
+ * radius, across a partition, or when from == to.
  * `at`: time, for partitions. */
 uint64_t sim_engine_power_at(const struct sim_engine *e, uint32_t from, uint32_t to, sim_time at);
 /* True when a partition separates the two at that time. */
