@@ -35,7 +35,9 @@
 
 #define DELIVERY_MAX_US 10000 /* two own events are remembered: see own_event() */
 #define FAR_US 200000         /* own events that started longer before overlap nothing that is being decided */
-#define AHEAD 4               /* receivers whose state is fetched ahead */
+#define HEARD_TURN 30         /* a node has fewer links than that many bits can tell */
+#define HEARD_LINK (UINT32_MAX >> (32 - HEARD_TURN))
+#define AHEAD 4 /* receivers whose state is fetched ahead */
 
 enum scan { SCAN_OFF, SCAN_NONE, SCAN_STEADY, SCAN_DUTY };
 
@@ -74,7 +76,8 @@ struct ble {
     uint32_t loss_limit; /* links below this loss (1/16 dB) capture over the noise */
     uint32_t loss_ppm;
     enum sim_phy aux_phy;
-    uint32_t *heard; /* [most links of a node] indices of links */
+    uint32_t *heard; /* [most links of a node] indices of links, with the channel in the bits from HEARD_TURN on */
+    uint32_t turn;   /* channel (37 + turn) of the packet that was decided last */
     struct sim_on_air *disturber;
     uint32_t disturber_cap;
 };
@@ -469,6 +472,7 @@ static enum sim_outcome catch_packet(struct ble *b, const struct pass *p, const 
                                      struct sim_link link, unsigned turn)
 {
     sim_time start = p->tx->start + turn * p->t.step_us, end = start + p->t.packet_us;
+    b->turn = turn;
     if (has_own_event(r, start, end))
         return SIM_MISSED_HALF_DUPLEX;
     if (r->follow_until > start)
@@ -589,15 +593,19 @@ static void deliver(struct ble *b, const struct sim_tx *tx, const struct sim_lin
     const struct sim_stack *stack = b->e->stack;
     struct sim_heard h = {
         .at = tx->start + tx->span_us, .from = tx->node, .number = tx->number, .data = tx->data, .len = tx->len};
+    const struct timing t = timing_of(b, tx->len);
     for (uint32_t k = 0; k < heard; k++) {
         if (k + AHEAD < heard) {
-            uint32_t later = link[b->heard[k + AHEAD]].node;
+            uint32_t later = link[b->heard[k + AHEAD] & HEARD_LINK].node;
             __builtin_prefetch(&b->e->host[later - b->f->first]);
             if (stack->prefetch != NULL)
                 stack->prefetch(b->e->stack_ctx, later);
         }
-        h.rssi_dbm = rssi(b, link[b->heard[k]]);
-        sim_engine_deliver(b->e, link[b->heard[k]].node, now, &h);
+        const struct sim_link to = link[b->heard[k] & HEARD_LINK];
+        if (b->is_legacy) /* the packet on the receiver's channel, not the event */
+            h.at = tx->start + (b->heard[k] >> HEARD_TURN) * t.step_us + t.packet_us;
+        h.rssi_dbm = rssi(b, to);
+        sim_engine_deliver(b->e, to.node, now, &h);
     }
 }
 
@@ -609,6 +617,7 @@ static void on_end(struct ble *b, struct sim_tx *tx, sim_time now)
     const struct sim_link *link = sim_field_links(b->f, tx->node, &links);
     const struct sim_stack *stack = b->e->stack;
     struct pass p = begin_pass(b, tx);
+    b->turn = SIM_PRIMARY_COUNT - 1; /* where no packet is decided: ideal radio, extended advertising */
     if (b->is_legacy)
         prefetch_receivers(b, link, links);
     p.disturbers = b->is_legacy ? find_primary_disturbers(b, tx, &p.t) : find_aux_disturbers(b, tx, &p.t);
@@ -631,7 +640,7 @@ static void on_end(struct ble *b, struct sim_tx *tx, sim_time now)
             if (stack->prefetch != NULL)
                 stack->prefetch(b->e->stack_ctx, link[i].node);
         }
-        b->heard[heard++] = i;
+        b->heard[heard++] = i | b->turn << HEARD_TURN;
     }
     deliver(b, tx, link, heard, now);
     sim_engine_tx_release(b->e, tx);
