@@ -12,22 +12,25 @@
 
 enum { PAGE = 1024, CELLS = PAGE / BOOT_RECORD_SIZE, GRANULE = 32 };
 
-static void record_out(const struct sim_fleet *f, uint8_t out[BOOT_RECORD_SIZE])
+int sim_boot_read(const struct sim_fleet *f, struct boot_record *r)
 {
     const struct sim_member *m = f->m;
     const struct sim_image *named = &f->images.image[m->named];
-    struct boot_record r = {.sequence = m->sequence,
-                            .state = m->state,
-                            .home = m->home,
-                            .tries = m->tries,
-                            .reason = m->reason,
-                            .flags = m->boot_flags,
-                            .confirm_s = m->confirm_s,
-                            .floor = m->floor,
-                            .release = named->manifest.release};
 
-    memcpy(r.id, named->id, sizeof r.id);
-    boot_record_put(out, &r);
+    memset(r, 0, sizeof *r);
+    if (m->sequence == 0)
+        return MP_ERR_ABSENT;
+    *r = (struct boot_record){.sequence = m->sequence,
+                              .state = m->state,
+                              .home = m->home,
+                              .tries = m->tries,
+                              .reason = m->reason,
+                              .flags = m->boot_flags,
+                              .confirm_s = m->confirm_s,
+                              .floor = m->floor,
+                              .release = named->manifest.release};
+    memcpy(r->id, named->id, sizeof r->id);
+    return MP_OK;
 }
 
 static int flash_read(void *ctx, uint32_t address, void *data, size_t len)
@@ -36,8 +39,9 @@ static int flash_read(void *ctx, uint32_t address, void *data, size_t len)
     const struct sim_member *m = f->m;
 
     if (address < 2 * PAGE && len == BOOT_RECORD_SIZE) {
-        if (m->sequence != 0 && address == m->cell * (uint32_t)BOOT_RECORD_SIZE)
-            record_out(f, data);
+        struct boot_record r;
+        if (address == m->cell * (uint32_t)BOOT_RECORD_SIZE && sim_boot_read(f, &r) == MP_OK)
+            boot_record_put(data, &r);
         else
             memset(data, 0xFF, len);
         return NF_FLASH_OK;
@@ -130,6 +134,21 @@ void sim_boot_open(struct sim_fleet *f)
                                  .erase = flash_erase};
 }
 
+static void record_copy(struct sim_member *to, const struct sim_member *from)
+{
+    to->sequence = from->sequence;
+    to->floor = from->floor;
+    to->confirm_s = from->confirm_s;
+    to->state = from->state;
+    to->tries = from->tries;
+    to->reason = from->reason;
+    to->boot_flags = from->boot_flags;
+    to->home = from->home;
+    to->named = from->named;
+    to->cell = from->cell;
+    to->running = from->running;
+}
+
 bool sim_boot_select(struct sim_fleet *f, enum boot_cause cause)
 {
     const struct boot_env env = {.flash = &f->flash,
@@ -139,11 +158,20 @@ bool sim_boot_select(struct sim_fleet *f, enum boot_cause cause)
                                  .verify = image_verify,
                                  .accept = image_accept};
     struct sim_member *m = f->m;
+    bool is_fresh = m->sequence == 0 && m->image[0] < SIM_MODELS_MAX && m->sealed == 1;
+    struct sim_member *fresh = &f->fresh[is_fresh ? m->image[0] : 0];
     struct boot_choice choice;
 
+    /* New devices with the same image, of which there are many at time 0, are one question: it is asked once. */
+    if (is_fresh && fresh->sequence != 0) {
+        record_copy(m, fresh);
+        return true;
+    }
     boot_select(&env, cause, &choice);
     if (choice.slot < 0)
         return false;
     m->running = (uint8_t)choice.slot;
+    if (is_fresh)
+        record_copy(fresh, m);
     return true;
 }

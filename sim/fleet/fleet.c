@@ -90,18 +90,6 @@ void sim_fleet_identity(const struct sim_fleet *f, uint32_t node, struct mp_iden
 
 /* --- clocks ------------------------------------------------------------------------------------------------------- */
 
-/* floor(t * q / 2^40), without leaving 64 bits for centuries. */
-static uint64_t drifted(uint64_t t, uint64_t q)
-{
-    return ((t >> 20) * q + ((t & 0xFFFFF) * q >> 20)) >> 20;
-}
-
-mp_time sim_clock_local(const struct sim_member *m, sim_time now)
-{
-    return m->drift_q40 < 0 ? now - drifted(now, (uint64_t) - (int64_t)m->drift_q40)
-                            : now + drifted(now, (uint64_t)m->drift_q40);
-}
-
 sim_time sim_clock_engine(const struct sim_member *m, mp_time local)
 {
     if (local == MP_NEVER)
@@ -343,6 +331,7 @@ static void *fleet_open(struct sim_engine *e, char *error, size_t cap)
     f->field = sim_engine_field(e);
     f->seed = sim_engine_seed(e);
     f->is_load = f->s->run.stack == SIM_RUN_IDLE_LOAD;
+    f->has_relays = f->s->fleet.models > 1;
     if (open_crypto(f, error, cap) != 0 || find_gateways(f, error, cap) != 0 || find_networks(f, error, cap) != 0 ||
         open_members(f, error, cap) != 0)
         goto fail;
@@ -446,8 +435,8 @@ static void fleet_receive(void *ctx, uint32_t node, sim_time now, const struct s
         f->env.mp.relay = NULL;
         (void)mp_node_receive(&f->n->mp, &f->env.mp, sim_clock_local(f->m, now), frame, len);
         sim_gateway_heard(f);
-    } else {
-        sim_node_receive(f, frame, len);
+    } else if (!sim_node_receive(f, frame, len)) {
+        return; /* nearly always: nothing is due at another time than before */
     }
     arm(f);
 }
@@ -540,8 +529,10 @@ static void fleet_prefetch(const void *ctx, uint32_t node)
 
     /* Identity, jobs, what is gossiped, places; then neighbours and own timer. Not what fetching needs. */
     __builtin_prefetch(&f->member[node - f->field->first], 1);
+#pragma GCC unroll 16
     for (size_t at = 0; at < offsetof(struct mp_node, demand); at += LINE)
         __builtin_prefetch(n + at, 1);
+#pragma GCC unroll 32
     for (size_t at = offsetof(struct mp_node, neighbours); at < offsetof(struct nf_node, phase); at += LINE)
         __builtin_prefetch(n + at, 1);
 }

@@ -101,7 +101,8 @@ struct sim_fleet {
     const struct sim_scenario *s;
     const struct sim_field *field;
     uint64_t seed;
-    bool is_load; /* stack = idle-load: no gateways, lives or attackers */
+    bool is_load;    /* stack = idle-load: no gateways, lives or attackers */
+    bool has_relays; /* several models: nodes pass on what they cannot use */
     struct sim_keys keys;
     struct sim_images images;
     struct sim_objects objects;
@@ -124,6 +125,7 @@ struct sim_fleet {
     struct nf_env env;     /* ctx is this struct */
     struct nf_flash flash; /* what the bootloader sees of the node: boot record and seals (boot.c) */
     struct nf_layout layout;
+    struct sim_member fresh[SIM_MODELS_MAX]; /* boot record of a new device with that image */
     uint32_t node;
     struct sim_member *m;
     struct nf_node *n;
@@ -150,9 +152,19 @@ bool sim_fleet_is_gateway(const struct sim_fleet *f, uint32_t node);
 /* The identity a node starts with; `boot` is left 0 and is_gateway false. */
 void sim_fleet_identity(const struct sim_fleet *f, uint32_t node, struct mp_identity *id);
 
-/* A node's clock: local time at an engine's time, and the first engine's time at which the clock shows at least `local`
- * (MP_NEVER: SIM_NEVER). Both never go back. */
-mp_time sim_clock_local(const struct sim_member *m, sim_time now);
+/*
+ * A node's clock: local time at an engine's time, and the first engine's time at which the clock shows at least `local`
+ * (MP_NEVER: SIM_NEVER). Both never go back. The first is floor(now * drift / 2^40) fast or slow, without leaving 64
+ * bits for centuries.
+ */
+static inline mp_time sim_clock_local(const struct sim_member *m, sim_time now)
+{
+    bool is_slow = m->drift_q40 < 0;
+    uint64_t q = (uint64_t)(is_slow ? -(int64_t)m->drift_q40 : (int64_t)m->drift_q40);
+    uint64_t off = ((now >> 20) * q + ((now & 0xFFFFF) * q >> 20)) >> 20;
+
+    return is_slow ? now - off : now + off;
+}
 sim_time sim_clock_engine(const struct sim_member *m, mp_time local);
 
 #endif

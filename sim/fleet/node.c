@@ -157,13 +157,13 @@ static void settings_make(const struct sim_fleet *f, struct mp_settings *s)
 /* The cache of one that relays is its own; the others share an empty one until they put something into it. */
 static void relay_before(struct sim_fleet *f)
 {
-    if (f->s->fleet.models > 1)
+    if (f->has_relays)
         f->env.mp.relay = f->m->relay != 0 ? sim_pool_at(&f->relays, f->m->relay) : &f->relay_scratch;
 }
 
 static void relay_after(struct sim_fleet *f)
 {
-    if (f->env.mp.relay != &f->relay_scratch || f->relay_scratch.handle == 0)
+    if (!f->has_relays || f->env.mp.relay != &f->relay_scratch || f->relay_scratch.handle == 0)
         return;
     f->m->relay = sim_pool_take(&f->relays);
     if (f->m->relay == 0)
@@ -371,13 +371,22 @@ static void step(struct sim_fleet *f, mp_time local)
     }
 }
 
-void sim_node_receive(struct sim_fleet *f, const uint8_t *frame, size_t len)
+bool sim_node_receive(struct sim_fleet *f, const uint8_t *frame, size_t len)
 {
+    /* All that mp_node_next_expiry() reads besides the time, side by side in the engine's state. */
+    enum { FIRST = offsetof(struct mp_node, due_ms), SIZE = offsetof(struct mp_node, network) - FIRST };
+    _Static_assert(offsetof(struct mp_node, armed) + sizeof f->n->mp.armed == FIRST + SIZE, "due times, then armed");
+    uint8_t timers[SIZE];
+
     if (!runs(f))
-        return;
+        return false;
+    mp_time due = f->n->due;
+
+    memcpy(timers, (const uint8_t *)&f->n->mp + FIRST, SIZE);
     relay_before(f);
     (void)nf_receive(f->n, &f->env, sim_clock_local(f->m, f->now), frame, len);
     relay_after(f);
+    return due != f->n->due || memcmp(timers, (const uint8_t *)&f->n->mp + FIRST, SIZE) != 0;
 }
 
 void sim_node_expire(struct sim_fleet *f)

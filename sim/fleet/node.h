@@ -11,7 +11,8 @@
 void sim_node_open(struct sim_fleet *f, uint32_t node);
 /* Power on: the bootloader decides at once and the image starts, without the delay of a reset. 0 or -1 (failed). */
 int sim_node_start(struct sim_fleet *f);
-void sim_node_receive(struct sim_fleet *f, const uint8_t *frame, size_t len);
+/* True when it may be due at another time than before, so that sim_node_arm() is needed. */
+bool sim_node_receive(struct sim_fleet *f, const uint8_t *frame, size_t len);
 void sim_node_expire(struct sim_fleet *f);
 /* Writes a frame without the header of the advertising data; its length or 0. */
 int sim_node_write(struct sim_fleet *f, uint8_t *buf, size_t cap);
@@ -33,6 +34,9 @@ void sim_load_expire(struct sim_fleet *f);
 void sim_node_completed(struct sim_fleet *f, const struct sim_image *image);
 /* The trial of the image that runs is confirmed. */
 void sim_node_confirmed(struct sim_fleet *f);
+
+/* What the boot record says, as boot_read(). */
+int sim_boot_read(const struct sim_fleet *f, struct boot_record *r);
 
 /* boot.c: node-fw/boot over f->flash and f->layout, which sim_boot_open() prepares. */
 void sim_boot_open(struct sim_fleet *f);

@@ -585,9 +585,7 @@ static bool storage_changed(void *ctx, unsigned place)
 
 static int storage_boot_read(void *ctx, struct boot_record *r)
 {
-    struct sim_fleet *f = ctx;
-
-    return boot_read(&f->flash, &f->layout, r);
+    return sim_boot_read(ctx, r);
 }
 
 static int storage_boot_request(void *ctx, const uint8_t manifest[MP_MANIFEST_SIZE], uint16_t confirm_s, bool revert)
