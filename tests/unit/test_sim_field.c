@@ -296,6 +296,17 @@ static void gateways_share_the_area(void **state)
     for (uint32_t i = 0; i < 25; i++)
         assert_int_equal(w.f.gateway[i], i);
     close_world(&w);
+    /* one in every building */
+    open_world(&w, "[topology]\nkind = buildings\nnodes = 600\nbuildings = 12\n[fleet]\ngateways = 12\n");
+    unsigned in[12] = {0};
+    for (uint32_t i = 0; i < 12; i++) {
+        const struct sim_position *g = &w.f.position[w.f.gateway[i]];
+        in[g->x_mm / 80000 + g->y_mm / 50000 * 4]++;
+        assert_in_range(g->x_mm % 80000, 20000, 40000);
+    }
+    for (uint32_t i = 0; i < 12; i++)
+        assert_int_equal(in[i], 1);
+    close_world(&w);
     open_world(&w, "[topology]\nkind = disc\nnodes = 500\nradius = 100 m\n");
     const struct sim_position *at = &w.f.position[w.f.gateway[0]];
     assert_true(abs(at->x_mm) < 15000 && abs(at->y_mm) < 15000);
