@@ -1,19 +1,21 @@
 /*
  * meshsim: the simulator's program. Each subcommand is one entry of the table; its function gets the arguments from its
- * name on and returns the exit status (0 done, 1 failed, 2 wrong usage).
+ * name on and returns the exit status (0 done, 1 failed, 2 wrong usage, 130 interrupted).
  */
 #include "sim/air/live.h"
+#include "sim/engine/parallel.h"
+#include "sim/result/result.h"
+#include "sim/run/run.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define VERSION "1.0.0"
 
 static const struct command {
     const char *name;
     const char *summary;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"run", "simulate a scenario in virtual time, alone or under mpirun", sim_run_command},
     {"live", "run a scenario's radio on the real clock, for real programs", sim_live_command},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
@@ -26,6 +28,19 @@ static void print_help(FILE *to)
     fputs("\n  --help, --version\n\nmeshsim COMMAND --help tells more.\n", to);
 }
 
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; argc >= 2 && i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (sim_parallel_rank() == 0) {
+        if (argc >= 2)
+            fprintf(stderr, "meshsim: unknown command: %s\n", argv[1]);
+        print_help(stderr);
+    }
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
@@ -33,14 +48,12 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
-        printf("meshsim %s\n", VERSION);
+        printf("meshsim %s\n", SIM_VERSION);
         return 0;
     }
-    for (size_t i = 0; argc >= 2 && i < COMMAND_COUNT; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (argc >= 2)
-        fprintf(stderr, "meshsim: unknown command: %s\n", argv[1]);
-    print_help(stderr);
-    return 2;
+    if (sim_parallel_init(&argc, &argv) != 0)
+        return 1;
+    const int status = run_command(argc, argv);
+    sim_parallel_finish();
+    return status;
 }
