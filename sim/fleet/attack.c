@@ -162,6 +162,8 @@ int sim_attack_start(struct sim_fleet *f)
     a->nonce = sim_engine_random(f->e, f->node) | 1;
     f->m->flags |= SIM_MEMBER_ATTACKER;
     sim_engine_power(f->e, f->node, true);
+    /* duty cycles are for others */
+    sim_engine_scan(f->e, f->node, f->s->radio_run.scan_interval_us, f->s->radio_run.scan_window_us);
     return 0;
 }
 
@@ -315,13 +317,13 @@ static size_t write_replay(struct sim_fleet *f, struct attacker *a, uint8_t *buf
 }
 
 /* Header and tag around `len` bytes of body: a frame of a member of the network. */
-static size_t seal(struct sim_fleet *f, struct attacker *a, enum mp_type type, uint8_t *buf, size_t len)
+static size_t seal(struct sim_fleet *f, struct attacker *a, enum mp_type type, uint8_t hop, uint8_t *buf, size_t len)
 {
     struct mp_identity id;
     sim_fleet_identity(f, f->node, &id);
     const struct mp_header h = {.type = (uint8_t)type,
                                 .key_id = id.key_id[id.key_active],
-                                .hop = 1,
+                                .hop = hop,
                                 .network = id.network,
                                 .round = a->heard_round,
                                 .source = id.node,
@@ -342,7 +344,7 @@ static size_t write_forged(struct sim_fleet *f, struct attacker *a, uint8_t *buf
     mp_put32(body, a->handle);
     mp_put24(body + 4, position);
     fill_random(f, body + POSITION_SIZE, len);
-    return seal(f, a, MP_TYPE_CHUNK, buf, POSITION_SIZE + len);
+    return seal(f, a, MP_TYPE_CHUNK, MP_HOP_NONE, buf, POSITION_SIZE + len);
 }
 
 static size_t write_sinkhole(struct sim_fleet *f, struct attacker *a, uint8_t *buf)
@@ -355,7 +357,7 @@ static size_t write_sinkhole(struct sim_fleet *f, struct attacker *a, uint8_t *b
         for (unsigned i = 0; i < a->ack_count; i++, len += ACK_ENTRY)
             memcpy(body + len, a->ack[i], ACK_ENTRY);
         a->ack_count = 0;
-        return seal(f, a, MP_TYPE_REPORT_ACK, buf, len);
+        return seal(f, a, MP_TYPE_REPORT_ACK, 1, buf, len);
     }
     if (a->list_len == 0)
         return 0;
@@ -364,7 +366,7 @@ static size_t write_sinkhole(struct sim_fleet *f, struct attacker *a, uint8_t *b
     body[5] = a->list_counts;
     mp_put32(body + 8, a->handle);
     memcpy(body + MP_SUMMARY_LIST, a->list, a->list_len);
-    return seal(f, a, MP_TYPE_SUMMARY, buf, MP_SUMMARY_LIST + (size_t)a->list_len);
+    return seal(f, a, MP_TYPE_SUMMARY, 1, buf, MP_SUMMARY_LIST + (size_t)a->list_len);
 }
 
 void sim_attack_expire(struct sim_fleet *f)

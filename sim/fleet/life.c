@@ -27,8 +27,7 @@ struct sim_lives {
 
 static bool is_lively(const struct sim_life *l)
 {
-    return l->reboot_every_us > 0 || l->off_every_us > 0 || l->join_within_us > 0 || l->battery_uah > 0 ||
-           l->duty_ppm > 0;
+    return l->reboot_every_us > 0 || l->off_every_us > 0 || l->join_within_us > 0 || l->battery_uah > 0;
 }
 
 int sim_life_open(struct sim_fleet *f, char *error, size_t cap)
@@ -118,16 +117,8 @@ static sim_time battery_look(const struct sim_fleet *f)
 
 /* --- the calls ---------------------------------------------------------------------------------------------------- */
 
-static void duty(struct sim_fleet *f)
-{
-    const struct sim_life *l = &f->s->life;
-    if (l->duty_ppm > 0 && sim_scale(sim_engine_random(f->e, f->node), 1000000) < l->duty_ppm)
-        sim_engine_scan(f->e, f->node, l->duty_interval_us, l->duty_window_us);
-}
-
 bool sim_life_start(struct sim_fleet *f)
 {
-    duty(f);
     if (f->lives == NULL)
         return true;
     struct life *l = life_of(f);

@@ -1,6 +1,6 @@
 /*
- * What happens to nodes from outside: spontaneous resets, churn, late joining, batteries, duty cycles. Private to
- * sim/fleet. Nothing is kept for nodes of a scenario without any of it. Always after sim_fleet_enter().
+ * What happens to nodes from outside: spontaneous resets, churn, late joining, batteries; duty cycles are the radio's.
+ * Private to sim/fleet. Nothing is kept for nodes of a scenario without any of it. Always after sim_fleet_enter().
  */
 #ifndef SIM_FLEET_LIFE_H
 #define SIM_FLEET_LIFE_H
@@ -10,8 +10,7 @@
 /* Allocates f->lives when the scenario asks for any of it, else leaves it NULL. 0, or -1 with a sentence in error. */
 int sim_life_open(struct sim_fleet *f, char *error, size_t cap);
 void sim_life_close(struct sim_fleet *f);
-/* At time 0, for nodes that are neither gateway nor attacker, after sim_node_open(): draws its times, sets its scanning
- * (duty cycle). True: it is there from the start, and fleet.c calls sim_node_start(); false: sim_life_expire() will call
+/* At time 0, for nodes that are neither gateway nor attacker, after sim_node_open(): draws its times. True: it is there from the start, and fleet.c calls sim_node_start(); false: sim_life_expire() will call
  * sim_node_up() when it joins. Until then f->m->down is SIM_DOWN_CHURN, set here without a row. */
 bool sim_life_start(struct sim_fleet *f);
 /* Own timers that are due: calls sim_node_reset(), sim_node_down(), sim_node_up() of node.h. */
