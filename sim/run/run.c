@@ -140,10 +140,10 @@ static int open_field(struct run *r)
 static int open_world(struct run *r)
 {
     struct sim_engine_hooks hooks = {0};
-    if (r->options.resume && agree(r, sim_checkpoint_exists(r->dir) ? 0 : -1) != 0) {
-        if (is_first())
-            fprintf(stderr, "meshsim: %s has no checkpoint for every rank: nothing to resume\n", r->dir);
-        return -1;
+    if (r->options.resume) {
+        snprintf(r->error, sizeof r->error, "%.400s: nothing to resume: not every rank has a checkpoint here", r->dir);
+        if (agree(r, sim_checkpoint_exists(r->dir) ? 0 : -1) != 0)
+            return -1;
     }
     if (!r->options.no_result) {
         r->result =
@@ -413,6 +413,7 @@ static int run_world(struct run *r)
     catch_signals(on_signal);
     int status = EXIT_FAILED;
     if (begin(r) == 0) {
+        r->error[0] = '\0'; /* some fill it in before they know */
         enum outcome outcome = run_on(r, &end);
         status = finish(r, outcome, end);
     }
