@@ -22,10 +22,39 @@
 
 /* --- host ---------------------------------------------------------------------------------------------------------- */
 
+static bool comes_before(const struct sim_event_key *a, const struct sim_event_key *b)
+{
+    if (a->at != b->at)
+        return a->at < b->at;
+    return a->node != b->node ? a->node < b->node : a->kind < b->kind;
+}
+
+static void put_in_queue(struct sim_engine *e, struct sim_event_key event)
+{
+    if (sim_queue_push(e->queue, event) != 0)
+        sim_engine_fail(e, "out of memory for events");
+}
+
 void sim_engine_push(struct sim_engine *e, sim_time at, uint32_t node, uint32_t kind)
 {
-    if (sim_queue_push(e->queue, (struct sim_event_key){.at = at, .node = node, .kind = kind}) != 0)
-        sim_engine_fail(e, "out of memory for events");
+    const struct sim_event_key event = {.at = at, .node = node, .kind = kind};
+    struct sim_ahead *a = &e->ahead;
+    if (a->count == 0 || !comes_before(&event, &a->event[a->count - 1])) {
+        put_in_queue(e, event);
+        return;
+    }
+    if (a->count == SIM_AHEAD)
+        put_in_queue(e, a->event[--a->count]);
+    uint32_t i = a->count++;
+    for (; i > 0 && comes_before(&event, &a->event[i - 1]); i--)
+        a->event[i] = a->event[i - 1];
+    a->event[i] = event;
+}
+
+void sim_engine_give_back(struct sim_engine *e)
+{
+    while (e->ahead.count > 0)
+        put_in_queue(e, e->ahead.event[--e->ahead.count]);
 }
 
 static void wake_at(struct sim_engine *e, uint32_t node, sim_time at)
@@ -250,10 +279,53 @@ static sim_time saturated(sim_time a, sim_time b)
     return a > SIM_NEVER - b ? SIM_NEVER : a + b;
 }
 
+/* What an event will touch, fetched while those before it are run. */
+static void prefetch(struct sim_engine *e, struct sim_event_key event, unsigned stage)
+{
+    bool is_own = sim_engine_owns(e, event.node);
+    if (stage == 0) {
+        __builtin_prefetch(&e->pool.newest[event.node]);
+        __builtin_prefetch(&e->field->link_at[event.node]);
+        if (is_own)
+            __builtin_prefetch(&e->host[event.node - e->first]);
+    }
+    if (event.kind == SIM_EVENT_WAKE && stage == 1 && e->stack->prefetch != NULL)
+        e->stack->prefetch(e->stack_ctx, event.node);
+    if (event.kind >= SIM_EVENT_PHY && e->phy->prefetch != NULL)
+        e->phy->prefetch(e->phy_ctx, event, stage);
+}
+
+/* The earliest event without taking it. */
+static bool peek(struct sim_engine *e, struct sim_event_key *event)
+{
+    struct sim_ahead *a = &e->ahead;
+    while (a->count < SIM_AHEAD && sim_queue_pop(e->queue, &a->event[a->count])) {
+        a->count++;
+        prefetch(e, a->event[a->count - 1], 0);
+    }
+    if (a->count == 0)
+        return false;
+    *event = a->event[0];
+    return true;
+}
+
+/* Takes what peek() told. */
+static void take(struct sim_engine *e)
+{
+    struct sim_ahead *a = &e->ahead;
+    a->count--;
+    for (uint32_t i = 0; i < a->count; i++)
+        a->event[i] = a->event[i + 1];
+    if (a->count > 4)
+        prefetch(e, a->event[4], 1);
+    if (a->count > 1)
+        prefetch(e, a->event[1], 2);
+}
+
 static sim_time next_own(struct sim_engine *e)
 {
     struct sim_event_key event;
-    return sim_queue_peek(e->queue, &event) ? event.at : SIM_NEVER;
+    return peek(e, &event) ? event.at : SIM_NEVER;
 }
 
 /* Everything before `until`, when nobody else is there. Windows are counted all the same. */
@@ -261,8 +333,8 @@ static void run_alone(struct sim_engine *e, sim_time until)
 {
     struct sim_event_key event;
     sim_time window_end = 0;
-    while (!e->has_failed && sim_queue_peek(e->queue, &event) && event.at < until) {
-        (void)sim_queue_pop(e->queue, &event);
+    while (!e->has_failed && peek(e, &event) && event.at < until) {
+        take(e);
         if (event.at >= window_end) {
             window_end = saturated(event.at, e->lookahead);
             e->totals.windows++;
@@ -302,8 +374,8 @@ static void run_together(struct sim_engine *e, sim_time until)
         if (end > until)
             end = until;
         e->totals.windows++;
-        while (!e->has_failed && sim_queue_peek(e->queue, &event) && event.at < end) {
-            (void)sim_queue_pop(e->queue, &event);
+        while (!e->has_failed && peek(e, &event) && event.at < end) {
+            take(e);
             run_event(e, event);
         }
     }

@@ -41,6 +41,13 @@ struct sim_mail {
     uint8_t *data;
 };
 
+/* The earliest events, taken out of the queue early so that what they will touch can be fetched. */
+#define SIM_AHEAD 8u
+struct sim_ahead {
+    struct sim_event_key event[SIM_AHEAD];
+    uint32_t count;
+};
+
 struct sim_engine {
     const struct sim_scenario *scenario;
     const struct sim_field *field;
@@ -55,6 +62,7 @@ struct sim_engine {
     sim_time window_end; /* of the window at work */
     uint32_t first, limit;
     struct sim_queue *queue;
+    struct sim_ahead ahead;   /* all of them before everything in the queue */
     struct sim_host *host;    /* [limit - first] */
     uint32_t *frames, *draws; /* [limit - first] transmissions begun, random numbers drawn */
     struct sim_pool pool;
@@ -74,9 +82,6 @@ struct sim_engine {
     bool has_failed;
     char error[256];
 };
-
-/* Zeroed memory for large arrays, on huge pages where the system has them; free(). NULL: out of memory. */
-void *sim_engine_alloc(size_t count, size_t size);
 
 /* --- digest -------------------------------------------------------------------------------------------------------- */
 
@@ -115,6 +120,8 @@ static inline bool sim_engine_owns(const struct sim_engine *e, uint32_t node)
 {
     return node - e->first < e->limit - e->first;
 }
+/* Puts the events taken early back into the queue. */
+void sim_engine_give_back(struct sim_engine *e);
 /* Mail to an own node; the data is copied. */
 void sim_engine_put_mail(struct sim_engine *e, const struct sim_mail *mail);
 

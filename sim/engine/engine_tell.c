@@ -205,6 +205,7 @@ int sim_engine_save(struct sim_engine *e, struct sim_archive *a)
 {
     const struct identity id = identity_of(e);
     size_t own = e->limit - e->first;
+    sim_engine_give_back(e);
     (void)sim_archive_section(a, "ENGI");
     (void)sim_archive_put(a, &id, sizeof id);
     (void)sim_archive_put_count(a, e->now);
@@ -239,6 +240,7 @@ int sim_engine_load(struct sim_engine *e, struct sim_archive *a)
         sim_archive_get(a, e->draws, own * sizeof *e->draws) != 0)
         return -1;
     /* the queue comes last: it has the events of the mail already */
+    e->ahead.count = 0;
     if (load_mail(e, a) != 0 || sim_air_load(e, a) != 0 || sim_archive_section(a, "RADI") != 0 ||
         e->phy->load(e->phy_ctx, a) != 0 || sim_queue_load(e->queue, a) != 0)
         return -1;

@@ -552,17 +552,10 @@ static struct pass begin_pass(struct ble *b, const struct sim_tx *tx)
     return p;
 }
 
-static void prefetch_receivers(const struct ble *b, const struct sim_link *link, uint32_t links)
-{
-    for (uint32_t i = 0; i < links; i++)
-        __builtin_prefetch(&b->receiver[link[i].node - b->f->first]);
-}
-
 static void on_primary(struct ble *b, struct sim_tx *tx)
 {
     uint32_t links;
     const struct sim_link *link = sim_field_links(b->f, tx->node, &links);
-    prefetch_receivers(b, link, links);
     struct pass p = begin_pass(b, tx);
     p.disturbers = find_primary_disturbers(b, tx, &p.t);
     sim_time end = tx->start + tx->span_us;
@@ -618,8 +611,6 @@ static void on_end(struct ble *b, struct sim_tx *tx, sim_time now)
     const struct sim_stack *stack = b->e->stack;
     struct pass p = begin_pass(b, tx);
     b->turn = SIM_PRIMARY_COUNT - 1; /* where no packet is decided: ideal radio, extended advertising */
-    if (b->is_legacy)
-        prefetch_receivers(b, link, links);
     p.disturbers = b->is_legacy ? find_primary_disturbers(b, tx, &p.t) : find_aux_disturbers(b, tx, &p.t);
     for (uint32_t i = 0; i < links; i++) {
         if (!b->is_legacy && !(tx->caught[i / 64] >> i % 64 & 1))
@@ -758,10 +749,35 @@ static void use(const void *phy, uint32_t node, sim_time now, struct sim_radio_u
     radio_use->rx_us = rx_us > UINT64_MAX / 2 ? 0 : rx_us; /* an event just begun counts as a whole */
 }
 
-static void prefetch(const void *phy, uint32_t node)
+/* Stage 1: the transmission and the links; stage 2: the receivers. */
+static void prefetch(void *phy, struct sim_event_key next, unsigned stage)
 {
-    const struct ble *b = phy;
-    __builtin_prefetch(&b->receiver[node - b->f->first]);
+    struct ble *b = phy;
+    if (stage == 0 || next.kind == EVENT_START) {
+        if (stage == 0 && sim_engine_owns(b->e, next.node))
+            __builtin_prefetch(&b->receiver[next.node - b->f->first]);
+        return;
+    }
+    const struct sim_tx *tx = sim_engine_tx_first(b->e, next.node);
+    uint32_t links;
+    const struct sim_link *link = sim_field_links(b->f, next.node, &links);
+    if (tx == NULL)
+        return;
+    if (stage == 1) {
+        __builtin_prefetch(tx);
+        __builtin_prefetch(tx->caught);
+        for (uint32_t i = 0; i < links; i += 16)
+            __builtin_prefetch(&link[i]);
+        return;
+    }
+    bool is_first = next.kind == EVENT_PRIMARY || b->is_legacy;
+    for (uint32_t i = 0; i < links; i++) {
+        if (is_first || (tx->caught[i / 64] >> i % 64 & 1)) {
+            __builtin_prefetch(&b->receiver[link[i].node - b->f->first]);
+            if (next.kind == EVENT_END)
+                __builtin_prefetch(&b->e->host[link[i].node - b->f->first]);
+        }
+    }
 }
 
 static size_t bytes(const void *phy)

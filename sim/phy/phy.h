@@ -76,8 +76,9 @@ struct sim_phy_ops {
     /* Scanning from now on; models without duty cycle may ignore it. */
     void (*scan)(void *phy, uint32_t node, sim_time now, uint32_t interval_us, uint32_t window_us);
     void (*use)(const void *phy, uint32_t node, sim_time now, struct sim_radio_use *use);
-    /* Hint that the node's radio state is needed soon; may be NULL. */
-    void (*prefetch)(const void *phy, uint32_t node);
+    /* Hints, may be NULL. Told of an event three times on its way to being run: 0, to fetch what is found by the node's
+     * number; 1, what is found from that; 2, what is found from that. */
+    void (*prefetch)(void *phy, struct sim_event_key event, unsigned stage);
     size_t (*bytes)(const void *phy);
     /* In a section that the engine has begun. 0 or -1 (sticky in the archive). */
     int (*save)(void *phy, struct sim_archive *a);

@@ -38,8 +38,8 @@ static void *beacons_open(struct sim_engine *e, char *error, size_t cap)
     b->e = e;
     b->first = f->first;
     b->count = f->limit - f->first;
-    b->node = calloc(b->count, sizeof *b->node);
-    b->state = calloc(b->count, beacon_plan.state_bytes + 1);
+    b->node = sim_engine_alloc(b->count, sizeof *b->node);
+    b->state = sim_engine_alloc(b->count, beacon_plan.state_bytes + 1);
     memset(&beacon_log, 0, sizeof beacon_log);
     if (b->node == NULL || b->state == NULL) {
         snprintf(error, cap, "out of memory for beacons");
