@@ -1,5 +1,6 @@
 /*
- * Timers of a gateway: `group` commits reports GROUP after the first of a group was heard, or at once when no more fit;
+ * Timers of a gateway: `group` commits reports GROUP after the first of a group was heard, or at once when no more fit
+ * (always at once where the engine has a microcontroller's room for them, which a real gateway has many times over);
  * `retry` publishes what the engine had no token for; `turn` changes the payloads served when more are live than there
  * are places; those of the release server that stands here, if one does.
  */
@@ -12,7 +13,7 @@
 #include "attack.h"
 #include "server.h"
 
-#define GROUP MP_MS(50)
+#define GROUP (MP_CUSTODY_MAX < 64 ? 0 : MP_MS(50))
 #define RETRY MP_SECONDS(1)
 #define TURN MP_SECONDS(10)
 #define PLACES 2
