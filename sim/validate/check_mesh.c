@@ -117,10 +117,10 @@ static void measure_growth(struct sim_judge *judge, uint64_t seed, double loss)
         decade[i] = log10(nodes);
         sent[i] = sim_sample_mean(&sample);
         if (i % 3 == 0)
-            sim_judge_near(judge, mean_sent(nodes, loss), sent[i], "sent an interval, %u nodes, %.0f %% lost", nodes,
-                           100 * loss);
+            sim_judge_near(judge, mean_sent(nodes, loss), sent[i], sim_sample_half(&sample),
+                           "sent an interval, %u nodes, %.0f %% lost", nodes, 100 * loss);
     }
-    sim_judge_near(judge, 1 / log10(1 / loss), slope(decade, sent, DENSITIES),
+    sim_judge_near(judge, 1 / log10(1 / loss), slope(decade, sent, DENSITIES), 0,
                    "growth a decade of density, %.0f %% lost", 100 * loss);
 }
 
@@ -217,7 +217,9 @@ static void measure_prr(struct sim_judge *judge, uint64_t seed, int snr_db, doub
     } else {
         struct sim_totals totals = sim_lab_totals(&lab);
         double heard = (double)totals.outcome[SIM_HEARD], lost = (double)totals.outcome[SIM_MISSED_NOISE];
-        sim_judge_near(judge, expected, heard / (heard + lost), "PRR of 23 bytes at %d dB", snr_db);
+        double share = heard / (heard + lost);
+        sim_judge_near(judge, expected, share, 3.29 * sqrt(share * (1 - share) / (heard + lost)),
+                       "PRR of 23 bytes at %d dB", snr_db);
     }
     sim_lab_close(&lab);
 }

@@ -106,11 +106,12 @@ void sim_judge_exact(struct sim_judge *j, double expected, double measured, doub
     va_end(args);
 }
 
-void sim_judge_near(struct sim_judge *j, double expected, double measured, const char *what, ...)
+void sim_judge_near(struct sim_judge *j, double expected, double measured, double half, const char *what, ...)
 {
     va_list args;
     va_start(args, what);
-    decide(j, (struct sim_finding){.rule = SIM_RULE_NEAR, .expected = expected, .measured = measured}, what, args);
+    decide(j, (struct sim_finding){.rule = SIM_RULE_NEAR, .expected = expected, .measured = measured, .half = half},
+           what, args);
     va_end(args);
 }
 

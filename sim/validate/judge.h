@@ -34,7 +34,7 @@ struct sim_finding {
     char what[80];
     enum sim_rule rule;
     double expected, measured;
-    double half;      /* of the interval; 0 where there is none: a deterministic figure, which must agree exactly */
+    double half;      /* of the interval; 0 where there is none: an exact figure must then agree exactly */
     double deviation; /* measured / expected - 1 */
     bool is_ok;
 };
@@ -50,8 +50,8 @@ struct sim_judge {
 /* what: a printf format. Each adds one finding. */
 void sim_judge_exact(struct sim_judge *j, double expected, double measured, double half, const char *what, ...)
     __attribute__((format(printf, 5, 6)));
-void sim_judge_near(struct sim_judge *j, double expected, double measured, const char *what, ...)
-    __attribute__((format(printf, 4, 5)));
+void sim_judge_near(struct sim_judge *j, double expected, double measured, double half, const char *what, ...)
+    __attribute__((format(printf, 5, 6)));
 void sim_judge_at_most(struct sim_judge *j, double bound, double measured, const char *what, ...)
     __attribute__((format(printf, 4, 5)));
 /* A world that could not be built or run is a failure. */
