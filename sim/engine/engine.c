@@ -286,8 +286,18 @@ static void prefetch(struct sim_engine *e, struct sim_event_key event, unsigned 
     if (stage == 0) {
         __builtin_prefetch(&e->pool.newest[event.node]);
         __builtin_prefetch(&e->field->link_at[event.node]);
-        if (is_own)
+        __builtin_prefetch(&e->field->cell_of[event.node]);
+        __builtin_prefetch(&e->field->position[event.node]);
+        if (is_own) {
             __builtin_prefetch(&e->host[event.node - e->first]);
+            __builtin_prefetch(&e->frames[event.node - e->first]);
+        }
+    }
+    if (stage == 1 && event.kind >= SIM_EVENT_PHY) {
+        uint32_t cell = e->field->cell_of[event.node], row = e->field->cells_x;
+        __builtin_prefetch(&e->cell[cell]);
+        __builtin_prefetch(&e->cell[cell >= row ? cell - row : cell]);
+        __builtin_prefetch(&e->cell[cell + row < row * e->field->cells_y ? cell + row : cell]);
     }
     if (event.kind == SIM_EVENT_WAKE && stage == 1 && e->stack->prefetch != NULL)
         e->stack->prefetch(e->stack_ctx, event.node);

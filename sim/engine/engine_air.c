@@ -116,6 +116,8 @@ static void put_in_cell(struct sim_engine *e, const struct sim_tx *tx)
         c->entry = entry;
         c->cap = cap;
     }
+    if (tx->start + tx->span_us > c->busy_until)
+        c->busy_until = tx->start + tx->span_us;
     c->entry[c->count++] = (struct sim_on_air){.start = tx->start,
                                                .node = tx->node,
                                                .span_us = (uint16_t)tx->span_us,
@@ -157,6 +159,8 @@ static const struct sim_on_air *collect(struct sim_engine *e, uint32_t node, int
     for (uint32_t cy = y > 0 ? y - 1 : 0; cy < y_end; cy++) {
         for (uint32_t cx = x > 0 ? x - 1 : 0; cx < x_end; cx++) {
             const struct sim_cell *c = &e->cell[cy * f->cells_x + cx];
+            if (c->busy_until <= from)
+                continue;
             for (uint32_t i = 0; i < c->count; i++) {
                 const struct sim_on_air *o = &c->entry[i];
                 if (o->start >= to || o->start + o->span_us <= from || o->node == node)
@@ -472,11 +476,15 @@ int sim_air_load(struct sim_engine *e, struct sim_archive *a)
             c->cap = (uint32_t)count;
         }
         c->count = (uint32_t)count;
+        c->busy_until = 0;
         if (sim_archive_get(a, c->entry, (size_t)count * sizeof *c->entry) != 0)
             return -1;
-        for (uint32_t k = 0; k < c->count; k++)
+        for (uint32_t k = 0; k < c->count; k++) {
             if (c->entry[k].node >= e->field->count)
                 return sim_archive_fail(a, "a transmission in the checkpoint cannot be");
+            if (c->entry[k].start + c->entry[k].span_us > c->busy_until)
+                c->busy_until = c->entry[k].start + c->entry[k].span_us;
+        }
     }
     return 0;
 }

@@ -19,6 +19,7 @@ struct sim_host {
 struct sim_cell {
     struct sim_on_air *entry;
     uint32_t count, cap;
+    sim_time busy_until; /* nothing in it ends later */
 };
 
 /* Transmissions: fixed slots in chunks that never move. */
