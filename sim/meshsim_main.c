@@ -16,6 +16,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"run", "simulate a scenario in virtual time, alone or under mpirun", sim_run_command},
+    {"sweep", "run a scenario with many parameters and seeds", sim_sweep_command},
     {"live", "run a scenario's radio on the real clock, for real programs", sim_live_command},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
