@@ -129,8 +129,7 @@ static void put_in_cell(struct sim_engine *e, const struct sim_tx *tx)
 
 static bool is_beyond(int32_t a, int32_t b, int64_t reach_mm)
 {
-    int64_t d = (int64_t)a - b;
-    return d > reach_mm || -d > reach_mm;
+    return (uint64_t)((int64_t)a - b + reach_mm) > (uint64_t)(2 * reach_mm);
 }
 
 static bool add_near(struct sim_engine *e, const struct sim_on_air *entry, uint32_t *n)

@@ -74,6 +74,8 @@ struct ble {
     uint32_t interval_us, window_us, turn_us; /* steady scanning; turn: three intervals */
     uint32_t delivery_us;
     uint32_t loss_limit; /* links below this loss (1/16 dB) capture over the noise */
+    uint64_t *most;      /* [loss_limit] by a link's loss: with so much interference a packet still captures */
+    uint64_t in_range;   /* what a packet that just reaches the sensitivity is received with */
     uint32_t loss_ppm;
     enum sim_phy aux_phy;
     uint32_t *heard; /* [most links of a node] indices of links, with the channel in the bits from HEARD_TURN on */
@@ -134,6 +136,21 @@ static uint32_t find_loss_limit(const struct sim_radio *radio)
     return low; /* links below this */
 }
 
+/* The most interference at which a packet over a link captures. */
+static uint64_t find_most(const struct sim_radio *radio, uint32_t loss)
+{
+    int32_t signal = radio->tx_mdbm - (int32_t)(loss * 1000 / 16);
+    uint64_t low = 0, high = (uint64_t)1 << 50; /* captures; first known not to: above 20 dBm less any ratio */
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (sim_captures(radio, signal, middle))
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static void ble_close(void *phy)
 {
     struct ble *b = phy;
@@ -141,6 +158,7 @@ static void ble_close(void *phy)
         return;
     free(b->receiver);
     free(b->account);
+    free(b->most);
     free(b->heard);
     free(b->disturber);
     free(b);
@@ -198,15 +216,19 @@ static void *open_model(struct sim_engine *e, bool is_legacy, char *error, size_
     b->turn_us = 3 * b->interval_us;
     b->delivery_us = s->radio_run.delivery_us;
     b->loss_limit = find_loss_limit(&s->radio);
+    b->in_range = sim_linear(s->radio.sensitivity_mdbm);
     b->loss_ppm = s->loss_ppm;
     b->aux_phy = (enum sim_phy)s->radio_run.secondary_phy;
     b->disturber_cap = 64;
     b->receiver = sim_engine_alloc(e->limit - e->first, sizeof *b->receiver);
     b->account = sim_engine_alloc(e->limit - e->first, sizeof *b->account);
+    b->most = calloc(b->loss_limit + 1u, sizeof *b->most);
     b->heard = calloc(most_links(b->f) + 1u, sizeof *b->heard);
     b->disturber = calloc(b->disturber_cap, sizeof *b->disturber);
-    if (b->receiver == NULL || b->account == NULL || b->heard == NULL || b->disturber == NULL)
+    if (b->receiver == NULL || b->account == NULL || b->most == NULL || b->heard == NULL || b->disturber == NULL)
         goto out;
+    for (uint32_t loss = 0; loss < b->loss_limit; loss++)
+        b->most[loss] = find_most(b->radio, loss);
     for (uint32_t node = e->first; node < e->limit; node++)
         start_scanner(b, node);
     return b;
@@ -385,15 +407,13 @@ static enum sim_outcome capture(const struct ble *b, const struct sim_link link,
         return SIM_MISSED_NOISE;
     if (disturbers == 0)
         return SIM_HEARD;
-    uint64_t sum = 0, in_range = sim_linear(b->radio->sensitivity_mdbm);
+    uint64_t sum = 0, most = b->most[link.loss];
     for (uint32_t i = 0; i < disturbers; i++) {
         uint64_t power = sim_engine_power_at(b->e, b->disturber[i].node, to, at);
         sum += power;
-        if (!b->has_capture && power >= in_range)
+        if (b->has_capture ? sum > most : power >= b->in_range)
             return SIM_MISSED_COLLISION;
     }
-    if (b->has_capture && !sim_captures(b->radio, b->radio->tx_mdbm - SIM_LINK_MDB(link), sum))
-        return SIM_MISSED_COLLISION;
     return SIM_HEARD;
 }
 
