@@ -114,6 +114,13 @@ static uint32_t draw_random(void *ctx)
     return sim_engine_random(f->e, f->node);
 }
 
+static uint8_t battery_percent(void *ctx)
+{
+    return sim_life_battery_percent(ctx);
+}
+
+static const struct nf_hooks hooks = {.battery_percent = battery_percent};
+
 static void disagreed(void *ctx, const char *why)
 {
     struct sim_fleet *f = ctx;
@@ -288,6 +295,7 @@ static int open_crypto(struct sim_fleet *f, char *error, size_t cap)
     f->env = (struct nf_env){
         .mp = {.ctx = f, .crypto = crypto, .store = &sim_fleet_store, .random = draw_random},
         .storage = &sim_fleet_storage,
+        .hooks = &hooks,
     };
     return sim_images_open(&f->images, f->s, &f->keys, real, error, cap);
 }
