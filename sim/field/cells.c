@@ -32,7 +32,7 @@ int sim_cells_open(struct sim_cells *c, const struct sim_position *position, uin
 
     uint32_t cells = c->columns * c->rows;
     c->start = calloc((size_t)cells + 1, sizeof *c->start);
-    c->node = malloc(count * sizeof *c->node);
+    c->node = calloc(count, sizeof *c->node);
     if (c->start == NULL || c->node == NULL) {
         sim_cells_close(c);
         return -1;

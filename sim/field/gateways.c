@@ -3,6 +3,7 @@
  * side of what they cover, until there is a share for each gateway; all shares have the same number of nodes. In
  * buildings, halves go from building to building: as many gateways as buildings are one in each.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static uint32_t pick(const struct sim_field *f, const struct entry *entry, uint3
     int64_t sum[3] = {0, 0, 0};
     uint32_t best = UINT32_MAX;
     uint64_t best_square = UINT64_MAX;
+    assert(count > 0);
     for (uint32_t i = 0; i < count; i++) {
         const struct sim_position *at = &f->position[entry[i].node];
         if (is_zero && entry[i].node == 0)
@@ -87,6 +89,7 @@ static void set_coordinates(const struct sim_field *f, struct entry *entry, uint
 {
     const struct sim_topology_run *t = &f->scenario->place;
     bool is_built = f->scenario->topology == SIM_TOPOLOGY_BUILDINGS;
+    assert(count > 0);
     struct sim_position low = f->position[entry[0].node], high = low;
     for (uint32_t i = 1; i < count; i++) {
         const struct sim_position *at = &f->position[entry[i].node];
@@ -107,6 +110,7 @@ static void set_coordinates(const struct sim_field *f, struct entry *entry, uint
 /* A gateway for each of n shares of the entries, at least as many. */
 static void divide(struct sim_field *f, struct entry *entry, uint32_t count, uint32_t n)
 {
+    assert(count >= n);
     while (n > 1) { /* the first half by a call, so that it goes no deeper than the logarithm of n */
         uint32_t half = n / 2, nodes = (uint32_t)((uint64_t)count * half / n);
         set_coordinates(f, entry, count);
@@ -122,7 +126,8 @@ static void divide(struct sim_field *f, struct entry *entry, uint32_t count, uin
 int sim_field_set_gateways(struct sim_field *f)
 {
     uint32_t n = f->scenario->fleet.gateways;
-    struct entry *entry = malloc(f->count * sizeof *entry);
+    assert(n >= 1 && n <= f->count);
+    struct entry *entry = calloc(f->count, sizeof *entry);
     f->gateway = malloc(n * sizeof *f->gateway);
     if (entry == NULL || f->gateway == NULL) {
         free(entry);

@@ -284,7 +284,7 @@ static int check_density(const struct builder *b, char *error, size_t cap)
         return 0;
     (void)snprintf(error, cap,
                    "too dense: a node would have about %llu others in reach; spread them or shorten the range",
-                   (unsigned long long)(pairs / b->f->count / 9 * 3));
+                   (unsigned long long)pairs / b->f->count / 3);
     return -1;
 }
 
@@ -303,7 +303,7 @@ static int make_room(struct builder *b, char *error, size_t cap)
     }
     f->link_count = (uint32_t)sum;
     f->link = malloc(((size_t)sum + 1) * sizeof *f->link);
-    b->fill = malloc(f->count * sizeof *b->fill);
+    b->fill = malloc(((size_t)f->count + 1) * sizeof *b->fill);
     if (f->link == NULL || b->fill == NULL) {
         (void)snprintf(error, cap, "out of memory for %u links", (unsigned)f->link_count);
         return -1;

@@ -6,6 +6,7 @@
 #include "proto/mp_config.h"
 #include "scenario_parser.h"
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): types and fields cannot be in parentheses */
 #define SIZE_OF(owner_, field) sizeof(((owner_ *)0)->field)
 #define PLACE(owner_, field) .offset = offsetof(owner_, field), .size = SIZE_OF(owner_, field)
 #define NUMBER_OF(owner_, section_, key_, quantity_, field, low_, high_, right_, standard_)                            \
@@ -26,6 +27,7 @@
     {                                                                                                                  \
         .section = section_, .key = key_, .type = SIM_KEY_TEXT, .text = text_                                          \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define MINUTE INT64_C(60000000)
 #define HOUR (60 * MINUTE)

@@ -550,8 +550,10 @@ static void shipped_scenarios_are_good(void **state)
     (void)state;
     DIR *folder = opendir("sim/scenarios");
     unsigned count = 0;
-    if (folder == NULL)
+    if (folder == NULL) {
         fail_msg("sim/scenarios cannot be read: run from the top folder");
+        return;
+    }
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         char path[300], error[512] = "", name[80];
         struct sim_scenario s;
