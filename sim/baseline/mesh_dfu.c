@@ -168,8 +168,23 @@ static void fill(struct chunks *c, uint32_t n)
 
 static void end_step(struct dfu *d, sim_time now);
 
+/* Whether this step asks one target after the other now. */
 static bool is_unicast(const struct dfu *d)
 {
+    const struct client *c = &d->client;
+    switch ((enum step)c->step) {
+    case STEP_UPDATE:
+    case STEP_START:
+    case STEP_CONFIRM:
+        return true;
+    case STEP_BLOCK:
+    case STEP_CHECK:
+        return d->together == 1 || c->retries < RETRIES;
+    case STEP_CHUNKS:
+    case STEP_IDLE:
+    case STEP_DONE:
+        break;
+    }
     return d->together == 1;
 }
 
