@@ -4,8 +4,10 @@
  */
 #include "sim/air/live.h"
 #include "sim/engine/parallel.h"
+#include "sim/result/report.h"
 #include "sim/result/result.h"
 #include "sim/run/run.h"
+#include "sim/validate/validate.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +19,9 @@ static const struct command {
 } commands[] = {
     {"run", "simulate a scenario in virtual time, alone or under mpirun", sim_run_command},
     {"sweep", "run a scenario with many parameters and seeds", sim_sweep_command},
+    {"report", "make one HTML page of results", sim_report_command},
     {"live", "run a scenario's radio on the real clock, for real programs", sim_live_command},
+    {"validate", "compare the simulator with closed forms and published figures", sim_validate_command},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -25,7 +29,7 @@ static void print_help(FILE *to)
 {
     fputs("Usage: meshsim COMMAND [arguments]\n\n", to);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  --help, --version\n\nmeshsim COMMAND --help tells more.\n", to);
 }
 
