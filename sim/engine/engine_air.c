@@ -118,13 +118,16 @@ static void put_in_cell(struct sim_engine *e, const struct sim_tx *tx)
     }
     if (tx->start + tx->span_us > c->busy_until)
         c->busy_until = tx->start + tx->span_us;
-    c->entry[c->count++] = (struct sim_on_air){.start = tx->start,
-                                               .node = tx->node,
-                                               .span_us = (uint16_t)tx->span_us,
-                                               .channel = tx->channel,
-                                               .note = tx->note[0],
-                                               .x_mm = f->position[tx->node].x_mm,
-                                               .y_mm = f->position[tx->node].y_mm};
+    uint32_t at = c->count++;
+    for (; at > 0 && c->entry[at - 1].start > tx->start; at--)
+        c->entry[at] = c->entry[at - 1];
+    c->entry[at] = (struct sim_on_air){.start = tx->start,
+                                       .node = tx->node,
+                                       .span_us = (uint16_t)tx->span_us,
+                                       .channel = tx->channel,
+                                       .note = tx->note[0],
+                                       .x_mm = f->position[tx->node].x_mm,
+                                       .y_mm = f->position[tx->node].y_mm};
 }
 
 static bool is_beyond(int32_t a, int32_t b, int64_t reach_mm)
@@ -148,43 +151,91 @@ static bool add_near(struct sim_engine *e, const struct sim_on_air *entry, uint3
     return true;
 }
 
-static const struct sim_on_air *collect(struct sim_engine *e, uint32_t node, int64_t reach_mm, sim_time from,
-                                        sim_time to, uint32_t *count)
+/* What collect() looks for. */
+struct wanted {
+    uint32_t node; /* around it, not from it */
+    int64_t reach_mm;
+    sim_time first, last; /* start, both included */
+    sim_time from;        /* ends after that */
+    int channel;          /* -1: any */
+};
+
+/* Entries are in order of their start: from the latest backwards. */
+static bool search_cell(struct sim_engine *e, const struct sim_cell *c, const struct wanted *w, uint32_t *n)
+{
+    const struct sim_position *at = &e->field->position[w->node];
+    for (uint32_t i = c->count; i-- > 0;) {
+        const struct sim_on_air *o = &c->entry[i];
+        if (o->start > w->last)
+            continue;
+        if (o->start < w->first)
+            break;
+        if (w->channel >= 0 && o->channel != w->channel)
+            continue;
+        if (o->start + o->span_us <= w->from || o->node == w->node || is_beyond(o->x_mm, at->x_mm, w->reach_mm) ||
+            is_beyond(o->y_mm, at->y_mm, w->reach_mm))
+            continue;
+        if (!add_near(e, o, n))
+            return false;
+    }
+    return true;
+}
+
+static const struct sim_on_air *collect(struct sim_engine *e, const struct wanted *w, uint32_t *count)
 {
     const struct sim_field *f = e->field;
-    const struct sim_position *at = &f->position[node];
-    uint32_t x = f->cell_of[node] % f->cells_x, y = f->cell_of[node] / f->cells_x;
+    uint32_t x = f->cell_of[w->node] % f->cells_x, y = f->cell_of[w->node] / f->cells_x;
     uint32_t x_end = x + 1 < f->cells_x ? x + 2 : x + 1, y_end = y + 1 < f->cells_y ? y + 2 : y + 1, n = 0;
     for (uint32_t cy = y > 0 ? y - 1 : 0; cy < y_end; cy++) {
         for (uint32_t cx = x > 0 ? x - 1 : 0; cx < x_end; cx++) {
             const struct sim_cell *c = &e->cell[cy * f->cells_x + cx];
-            if (c->busy_until <= from)
-                continue;
-            for (uint32_t i = 0; i < c->count; i++) {
-                const struct sim_on_air *o = &c->entry[i];
-                if (o->start >= to || o->start + o->span_us <= from || o->node == node)
-                    continue;
-                if (is_beyond(o->x_mm, at->x_mm, reach_mm) || is_beyond(o->y_mm, at->y_mm, reach_mm))
-                    continue;
-                if (!add_near(e, o, &n))
-                    break;
-            }
+            if (c->busy_until > w->from && !search_cell(e, c, w, &n))
+                break;
         }
     }
     *count = n;
     return e->near;
 }
 
+static struct wanted overlapping(const struct sim_engine *e, uint32_t node, sim_time from, sim_time to)
+{
+    return (struct wanted){.node = node,
+                           .reach_mm = (int64_t)e->field->range_mm + e->field->interference_mm,
+                           .first = from > e->longest_us ? from - e->longest_us : 0,
+                           .last = to - 1,
+                           .from = from,
+                           .channel = -1};
+}
+
 const struct sim_on_air *sim_engine_collect(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
                                             uint32_t *count)
 {
-    return collect(e, node, (int64_t)e->field->range_mm + e->field->interference_mm, from, to, count);
+    struct wanted w = overlapping(e, node, from, to);
+    return collect(e, &w, count);
+}
+
+const struct sim_on_air *sim_engine_collect_on(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
+                                               uint8_t channel, uint32_t *count)
+{
+    struct wanted w = overlapping(e, node, from, to);
+    w.channel = channel;
+    return collect(e, &w, count);
+}
+
+const struct sim_on_air *sim_engine_collect_started(struct sim_engine *e, uint32_t node, sim_time first, sim_time last,
+                                                    uint32_t *count)
+{
+    struct wanted w = overlapping(e, node, first, last + 1);
+    w.first = first;
+    return collect(e, &w, count);
 }
 
 const struct sim_on_air *sim_engine_collect_at(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
                                                uint32_t *count)
 {
-    return collect(e, node, e->field->interference_mm, from, to, count);
+    struct wanted w = overlapping(e, node, from, to);
+    w.reach_mm = e->field->interference_mm;
+    return collect(e, &w, count);
 }
 
 bool sim_engine_is_cut(const struct sim_engine *e, uint32_t a, uint32_t b, sim_time at)

@@ -417,48 +417,52 @@ static enum sim_outcome capture(const struct ble *b, const struct sim_link link,
     return SIM_HEARD;
 }
 
-static bool add_disturber(struct ble *b, const struct sim_on_air *o, uint32_t *n)
+/* Copies what the engine has collected: it reuses its list. */
+static uint32_t keep_disturbers(struct ble *b, const struct sim_on_air *o, uint32_t count)
 {
-    if (*n == b->disturber_cap) {
-        struct sim_on_air *grown = realloc(b->disturber, 2 * b->disturber_cap * sizeof *grown);
+    if (count > b->disturber_cap) {
+        struct sim_on_air *grown = realloc(b->disturber, 2 * count * sizeof *grown);
         if (grown == NULL) {
             sim_engine_fail(b->e, "out of memory for transmissions");
-            return false;
+            return 0;
         }
         b->disturber = grown;
-        b->disturber_cap *= 2;
+        b->disturber_cap = 2 * count;
     }
-    b->disturber[(*n)++] = *o;
-    return true;
+    if (count > 0)
+        memcpy(b->disturber, o, count * sizeof *o);
+    return count;
 }
 
 /* Those whose primary packets may overlap ours on the same channel. All extended events have the same layout, so theirs
  * do on all channels or on none; of legacy events, whose packets differ in length, anything that overlaps is kept. */
 static uint32_t find_primary_disturbers(struct ble *b, const struct sim_tx *tx, const struct timing *t)
 {
-    uint32_t count, n = 0;
+    uint32_t count;
+    const struct sim_on_air *o;
     if (b->is_ideal)
         return 0;
-    const struct sim_on_air *o = sim_engine_collect(b->e, tx->node, tx->start, tx->start + t->primary_us, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        sim_time apart = o[i].start > tx->start ? o[i].start - tx->start : tx->start - o[i].start;
-        if ((b->is_legacy || apart < t->packet_us) && !add_disturber(b, &o[i], &n))
-            break;
+    if (b->is_legacy) {
+        o = sim_engine_collect(b->e, tx->node, tx->start, tx->start + t->primary_us, &count);
+    } else {
+        sim_time first = tx->start >= t->packet_us ? tx->start - t->packet_us + 1 : 0;
+        o = sim_engine_collect_started(b->e, tx->node, first, tx->start + t->packet_us - 1, &count);
     }
-    return n;
+    return keep_disturbers(b, o, count);
 }
 
 static uint32_t find_aux_disturbers(struct ble *b, const struct sim_tx *tx, const struct timing *t)
 {
-    uint32_t count, n = 0;
+    uint32_t count, kept = 0;
     if (b->is_ideal)
         return 0;
     sim_time from = tx->start + t->aux_us, to = tx->start + tx->span_us;
-    const struct sim_on_air *o = sim_engine_collect(b->e, tx->node, from, to, &count);
+    const struct sim_on_air *o = sim_engine_collect_on(b->e, tx->node, from, to, tx->channel, &count);
+    count = keep_disturbers(b, o, count);
     for (uint32_t i = 0; i < count; i++)
-        if (o[i].channel == tx->channel && o[i].start + t->aux_us < to && !add_disturber(b, &o[i], &n))
-            break;
-    return n;
+        if (b->disturber[i].start + t->aux_us < to)
+            b->disturber[kept++] = b->disturber[i];
+    return kept;
 }
 
 /* Legacy: keeps only those whose packet on channel `turn` overlaps ours, at the front. */

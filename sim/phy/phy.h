@@ -120,7 +120,12 @@ void sim_engine_sent(struct sim_engine *e, const struct sim_sent *sent);
  * the longest span so far + lookahead after their end. */
 const struct sim_on_air *sim_engine_collect(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
                                             uint32_t *count);
-/* The same around a listener: near enough to disturb `node` itself. */
+/* The same of those with this sim_tx.channel, and of those that started from `first` to `last`, both included. */
+const struct sim_on_air *sim_engine_collect_on(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
+                                               uint8_t channel, uint32_t *count);
+const struct sim_on_air *sim_engine_collect_started(struct sim_engine *e, uint32_t node, sim_time first, sim_time last,
+                                                    uint32_t *count);
+/* Around a listener: near enough to disturb `node` itself. */
 const struct sim_on_air *sim_engine_collect_at(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
                                                uint32_t *count);
 /* Power of a transmission of `from` at `to` in the units of sim_linear(), 0 beyond the interference
