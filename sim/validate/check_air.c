@@ -263,7 +263,7 @@ static void hunt_heard(void *ctx, uint32_t listener, sim_time now, const struct 
     sim_sample_add(&h->latency, (double)(heard->at - h->plan.listen_at) / 1000);
 }
 
-#define HUNT_WORLDS 6
+#define HUNT_WORLDS 20
 #define HUNT_MAX (600 * SECOND)
 
 static int hunt_world(struct sim_lab *lab, struct hunt *h, uint64_t seed)

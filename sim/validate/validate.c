@@ -17,6 +17,8 @@ const struct sim_check sim_checks[] = {
     {"trickle-loss", "Trickle's growth with density under loss", false, 606, sim_check_trickle_loss},
     {"line", "pipelining along a line, ideal radio", true, 707, sim_check_line},
     {"prr", "802.15.4 packets over signal to noise", true, 808, sim_check_prr},
+    {"deluge", "Deluge's rate and control messages", false, 909, sim_check_deluge},
+    {"mesh-dfu", "mesh DFU's published times", false, 1010, sim_check_mesh_dfu},
 };
 const unsigned sim_check_count = sizeof sim_checks / sizeof sim_checks[0];
 
