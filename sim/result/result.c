@@ -303,6 +303,8 @@ void sim_result_free(struct sim_result *r)
 {
     if (r == NULL)
         return;
+    /* What was not sampled is dropped: a resume that is refused must leave the files as they were. */
+    r->rows_csv.failed = r->curve_csv.failed = r->nodes_csv.failed = r->trace.failed = true;
     release(r);
     free(r->dir);
     free(r);
