@@ -10,6 +10,8 @@
 
 #include "engine_state.h"
 
+#define KEEP_MORE_US 500 /* turnarounds before and after what overlaps */
+
 /* --- pool ---------------------------------------------------------------------------------------------------------- */
 
 static struct sim_tx *slot_at(const struct sim_pool *p, uint32_t slot)
@@ -100,7 +102,7 @@ static void put_in_cell(struct sim_engine *e, const struct sim_tx *tx)
 {
     const struct sim_field *f = e->field;
     struct sim_cell *c = &e->cell[f->cell_of[tx->node]];
-    sim_time keep = (sim_time)e->longest_us + e->lookahead;
+    sim_time keep = (sim_time)e->longest_us + e->lookahead + e->scenario->radio_run.delivery_us + KEEP_MORE_US;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->count; i++)
         if (c->entry[i].start + c->entry[i].span_us + keep >= e->now)

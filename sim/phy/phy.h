@@ -117,7 +117,7 @@ void sim_engine_sent(struct sim_engine *e, const struct sim_sent *sent);
 
 /* All other nodes' transmissions, near enough to disturb any receiver of `node`, that are on air at some time in
  * [from, to). Valid until the next call; *count of them; in no order that means anything. Entries are kept for
- * the longest span so far + lookahead after their end. */
+ * the longest span so far + lookahead + delivery + 500 us after their end. */
 const struct sim_on_air *sim_engine_collect(struct sim_engine *e, uint32_t node, sim_time from, sim_time to,
                                             uint32_t *count);
 /* The same of those with this sim_tx.channel, and of those that started from `first` to `last`, both included. */
