@@ -13,7 +13,7 @@ static int32_t most(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-int sim_cells_open(struct sim_cells *c, const struct sim_position *position, uint32_t count, int32_t size_mm)
+int sim_cells_open(struct sim_cells *c, const struct sim_position *position, uint32_t count, int64_t size_mm)
 {
     int32_t max_x = position[0].x_mm, max_y = position[0].y_mm;
     *c = (struct sim_cells){.min_x = max_x, .min_y = max_y, .size = size_mm};

@@ -111,8 +111,8 @@ int sim_field_open(struct sim_field *f, const struct sim_scenario *s, unsigned r
         goto out;
     sim_field_set_ranges(f);
     int64_t cell = (int64_t)f->range_mm + f->interference_mm;
-    if (sim_cells_open(&cells, f->position, f->count, cell < INT32_MAX / 4 ? (int32_t)cell : INT32_MAX / 4) != 0 ||
-        set_cells(f, &cells) != 0 || (ranks > 1 && set_halo(f, ranks, &cells) != 0))
+    if (sim_cells_open(&cells, f->position, f->count, cell) != 0 || set_cells(f, &cells) != 0 ||
+        (ranks > 1 && set_halo(f, ranks, &cells) != 0))
         goto out;
     sim_cells_close(&cells);
     status = sim_field_set_links(f, error, cap);

@@ -17,7 +17,7 @@ struct sim_cells {
 };
 
 /* Cells at least size_mm wide, as wide as it takes for there to be few of them. 0 or -1 (memory). */
-int sim_cells_open(struct sim_cells *c, const struct sim_position *position, uint32_t count, int32_t size_mm);
+int sim_cells_open(struct sim_cells *c, const struct sim_position *position, uint32_t count, int64_t size_mm);
 void sim_cells_close(struct sim_cells *c);
 static inline uint32_t sim_cells_column(const struct sim_cells *c, const struct sim_position *p)
 {

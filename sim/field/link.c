@@ -302,7 +302,7 @@ static int make_room(struct builder *b, char *error, size_t cap)
         f->link_at[i + 1] = (uint32_t)sum;
     }
     f->link_count = (uint32_t)sum;
-    f->link = malloc(((size_t)sum + 1) * sizeof *f->link);
+    f->link = calloc((size_t)sum + 1, sizeof *f->link);
     b->fill = malloc(((size_t)f->count + 1) * sizeof *b->fill);
     if (f->link == NULL || b->fill == NULL) {
         (void)snprintf(error, cap, "out of memory for %u links", (unsigned)f->link_count);
