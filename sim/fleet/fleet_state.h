@@ -1,7 +1,7 @@
 /*
  * What the files of sim/fleet share: the stack's context and the record of a node. Private to sim/fleet.
  *
- *   fleet.c    the stack's table: dispatches the engine's calls
+ *   fleet.c    the stack's table: dispatches the engine's calls; fleet_open.c what it begins with
  *   node.c     a node as its host runs it: clock, nf_node, image that runs, resets
  *   boot.c     the bootloader of node-fw/boot, over what a member has of flash
  *   store.c    storage;  image.c  payloads and manifests;  keys.c  keys;  verdict.c  crypto with a memory
@@ -132,6 +132,10 @@ struct sim_fleet {
     sim_time now;                  /* engine's */
     struct mp_relay relay_scratch; /* of a node that has none so far */
 };
+
+/* The stack's open and close. */
+void *sim_fleet_open(struct sim_engine *e, char *error, size_t cap);
+void sim_fleet_close(void *ctx);
 
 /* What follows is about `node` at engine time `now`: sets the call in progress. */
 static inline void sim_fleet_enter(struct sim_fleet *f, uint32_t node, sim_time now)
