@@ -293,7 +293,7 @@ _Noreturn static void run_out_of_memory(void)
 static void sort_bucket(struct sim_queue *q, struct bucket *b, unsigned level)
 {
     relax(&q->run, b->count);
-    if (reserve(&q->run, b->count) != 0)
+    if (reserve(&q->run, b->count) != 0 || q->run.event == NULL)
         run_out_of_memory();
     struct sim_event_key *run = q->run.event;
     q->run.count = b->count;

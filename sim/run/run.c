@@ -49,13 +49,13 @@ static bool is_first(void)
 /* --- signals ------------------------------------------------------------------------------------------------------ */
 
 static volatile sig_atomic_t signals;
+static char notice[1400]; /* what the first one is answered with; empty: nothing */
 
 static void on_signal(int number)
 {
-    static const char text[] = "\nmeshsim: stopping; once more to stop at once\n";
     if (signals++ > 0)
         _exit(128 + number);
-    if (is_first() && write(STDERR_FILENO, text, sizeof text - 1) < 0)
+    if (write(STDERR_FILENO, notice, strlen(notice)) < 0)
         return; /* nobody listens */
 }
 
@@ -410,6 +410,10 @@ static int run_world(struct run *r)
         return EXIT_USAGE;
     if (agree(r, open_field(r)) != 0 || open_world(r) != 0)
         return EXIT_FAILED;
+    notice[0] = '\0';
+    if (is_first())
+        snprintf(notice, sizeof notice, "\nmeshsim: stopping%s%s; once more to stop at once\n",
+                 r->result != NULL ? "; results so far are in " : "", r->result != NULL ? r->dir : "");
     catch_signals(on_signal);
     int status = EXIT_FAILED;
     if (begin(r) == 0) {

@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 struct job {
     pid_t pid; /* 0: free */
     size_t run;

@@ -148,7 +148,7 @@ static int write_summary(const struct sim_sweep *w, const struct outcome *outcom
 {
     struct sim_out out;
     const size_t seeds = w->run_count / w->combination_count;
-    double *values = calloc(seeds, sizeof *values);
+    double *values = calloc(seeds + 1, sizeof *values);
     if (values == NULL) {
         snprintf(error, cap, "out of memory for the tables");
         return -1;
