@@ -43,7 +43,6 @@
 #define PREAMBLE_US (4 * BYTE_US)
 #define HEADER_BYTES 6 /* preamble 4, SFD, length */
 #define FCS_BYTES 2
-#define FRAME_MAX 125
 #define SHORT_FRAME 18 /* aMaxSIFSFrameSize, FCS included */
 #define SHORT_SPACING_US 192
 #define LONG_SPACING_US 640
@@ -143,10 +142,6 @@ static void csma_submit(void *phy, uint32_t node, sim_time now, const struct sim
 {
     struct csma *c = phy;
     struct radio *r = radio_of(c, node);
-    if (frame->len > FRAME_MAX) {
-        sim_engine_fail(c->engine, "a frame of more than 125 bytes was handed to an 802.15.4 radio");
-        return;
-    }
     if (!sim_engine_tx_new(c->engine, node, frame))
         return;
     r->taken++;

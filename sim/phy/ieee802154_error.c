@@ -265,10 +265,10 @@ uint64_t sim_154_bit_loss(int32_t sinr_mdb)
 {
     if (sinr_mdb <= TABLE_FLOOR_MDB)
         return BIT_LOSS[0];
+    if (sinr_mdb >= TABLE_FLOOR_MDB + (TABLE_COUNT - 1) * TABLE_STEP_MDB)
+        return BIT_LOSS[TABLE_COUNT - 1];
     uint32_t above = (uint32_t)(sinr_mdb - TABLE_FLOOR_MDB);
     uint32_t step = above / TABLE_STEP_MDB;
-    if (step >= TABLE_COUNT - 1)
-        return BIT_LOSS[TABLE_COUNT - 1];
     uint64_t fall = BIT_LOSS[step] - BIT_LOSS[step + 1]; /* the table falls */
     return BIT_LOSS[step] - fall * (above % TABLE_STEP_MDB) / TABLE_STEP_MDB;
 }
