@@ -91,20 +91,71 @@ static const char *text_of(const cJSON *json, const char *key)
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
-/* This project's node first, then in the order they were named. */
-static int by_stack(const void *left, const void *right)
+/* This project's node first, then the baselines, then runs with a bad release; each as they were named. */
+static int place_of(const struct sim_report_group *group)
+{
+    return group->is_faulty ? 2 : strcmp(group->stack, "mesh") != 0;
+}
+
+static int by_place(const void *left, const void *right)
 {
     const struct sim_report_group *l = left, *r = right;
-    int is_mesh_left = strcmp(l->stack, "mesh") == 0, is_mesh_right = strcmp(r->stack, "mesh") == 0;
-    if (is_mesh_left != is_mesh_right)
-        return is_mesh_right - is_mesh_left;
+    if (place_of(l) != place_of(r))
+        return place_of(l) - place_of(r);
     return l->first < r->first ? -1 : l->first > r->first;
+}
+
+static bool is_faulty(const cJSON *json)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "config"))
+    {
+        const char *dot = item->string != NULL ? strrchr(item->string, '.') : NULL;
+        if (dot != NULL && strcmp(dot, ".fault") == 0 && cJSON_IsString(item) && strcmp(item->valuestring, "none") != 0)
+            return true;
+    }
+    return false;
+}
+
+static int by_id(const void *left, const void *right)
+{
+    const struct sim_report_run *const *l = left, *const *r = right;
+    int order = strcmp(text_of((*l)->json, "run"), text_of((*r)->json, "run"));
+    return order != 0 ? order : *l < *r ? -1 : *l > *r;
+}
+
+/* A run that was named twice would make intervals too narrow: the first one stays. 0 or -1 (memory). */
+static int drop_repeated(struct sim_report *report)
+{
+    size_t n = report->run_count, kept = 0;
+    struct sim_report_run **list = malloc((n + 1) * sizeof *list);
+    if (list == NULL)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        list[i] = &report->run[i];
+    qsort(list, n, sizeof *list, by_id);
+    for (size_t i = 1; i < n; i++) {
+        struct sim_report_run *before = list[i - 1], *run = list[i];
+        run->is_repeated = strcmp(text_of(before->json, "run"), text_of(run->json, "run")) == 0 &&
+                           strcmp(text_of(before->json, "stack"), text_of(run->json, "stack")) == 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (report->run[i].is_repeated) {
+            free(report->run[i].dir);
+            cJSON_Delete(report->run[i].json);
+        } else {
+            report->run[kept++] = report->run[i];
+        }
+    }
+    report->run_count = kept;
+    free(list);
+    return 0;
 }
 
 int sim_report_group_runs(struct sim_report *report)
 {
     report->group = calloc(report->run_count + 1, sizeof *report->group);
-    if (report->group == NULL)
+    if (report->group == NULL || drop_repeated(report) != 0)
         return -1;
     for (size_t i = 0; i < report->run_count; i++) {
         const char *configuration = text_of(report->run[i].json, "configuration");
@@ -114,14 +165,14 @@ int sim_report_group_runs(struct sim_report *report)
                                            strcmp(report->group[g].stack, stack) != 0))
             g++;
         if (g == report->group_count)
-            report->group[report->group_count++] =
-                (struct sim_report_group){configuration, stack, text_of(report->run[i].json, "name"), i, 0};
+            report->group[report->group_count++] = (struct sim_report_group){
+                configuration, stack, text_of(report->run[i].json, "name"), i, 0, is_faulty(report->run[i].json)};
         report->run[i].depth = report->group[g].count == 0           ? SIM_REPORT_WHOLE
                                : report->group[g].count < CURVES_MAX ? SIM_REPORT_CURVE
                                                                      : SIM_REPORT_FIGURES;
         report->group[g].count++;
     }
-    qsort(report->group, report->group_count, sizeof *report->group, by_stack);
+    qsort(report->group, report->group_count, sizeof *report->group, by_place);
     for (size_t g = 0, whole = 0; g < report->group_count; g++) {
         for (size_t i = 0; i < report->run_count; i++)
             if (strcmp(report->group[g].configuration, text_of(report->run[i].json, "configuration")) == 0 &&

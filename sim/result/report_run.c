@@ -1,5 +1,6 @@
 /* One run of the report as JSON: curves thinned out, nodes sampled, decisions in full. */
 #include "csv.h"
+#include "meshd/release/release.h"
 #include "report_state.h"
 #include "result.h"
 
@@ -225,7 +226,22 @@ static uint32_t put_nodes(FILE *to, const char *path, size_t count, uint32_t *sa
 
 /* --- rows ---------------------------------------------------------------------------------------------------------- */
 
-/* Decisions as [ms, node, release, b, text]. */
+/* Words of the page's own for what a gateway decided. */
+static const char *decision_word(uint64_t kind)
+{
+    static const char *const words[MD_DECISION_KIND_COUNT] = {
+        [MD_DECISION_STARTED] = "started",     [MD_DECISION_OPENED] = "opened",
+        [MD_DECISION_WIDENED] = "widened",     [MD_DECISION_SOAKING] = "soaking",
+        [MD_DECISION_RESOAK] = "waiting",      [MD_DECISION_PASSED] = "passed",
+        [MD_DECISION_DONE] = "done",           [MD_DECISION_HELD] = "held",
+        [MD_DECISION_RESUMED] = "resumed",     [MD_DECISION_ADVANCED] = "advanced",
+        [MD_DECISION_REVERTING] = "reverting", [MD_DECISION_REVERTED] = "reverted",
+        [MD_DECISION_OVERRIDE] = "override",   [MD_DECISION_GAP] = "gap",
+    };
+    return kind < MD_DECISION_KIND_COUNT ? words[kind] : "decision";
+}
+
+/* Decisions as [ms, node, release, word, text]. */
 static void put_decisions(FILE *to, const char *path)
 {
     struct sim_csv csv;
@@ -239,9 +255,9 @@ static void put_decisions(FILE *to, const char *path)
         while (n < DECISIONS_MAX && sim_csv_next(&csv)) {
             if (strcmp(sim_csv_text(&csv, what), decision) != 0)
                 continue;
-            fprintf(to, "%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", n++ > 0 ? "," : "",
+            fprintf(to, "%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",\"%s\",", n++ > 0 ? "," : "",
                     sim_csv_number(&csv, time, 0) / 1000, sim_csv_number(&csv, node, 0), sim_csv_number(&csv, a, 0),
-                    sim_csv_number(&csv, b, 0));
+                    decision_word(sim_csv_number(&csv, b, MD_DECISION_KIND_COUNT)));
             put_text(to, sim_csv_text(&csv, text));
             (void)putc(']', to);
         }

@@ -26,6 +26,7 @@ struct sim_report_run {
     cJSON *json; /* run.json */
     size_t group;
     enum sim_report_depth depth;
+    bool is_repeated;
 };
 
 /* Runs of one configuration. */
@@ -33,6 +34,7 @@ struct sim_report_group {
     const char *configuration, *stack, *name; /* owned by the first run */
     size_t first;
     size_t count;
+    bool is_faulty; /* a release of it is bad on purpose */
 };
 
 struct sim_report {

@@ -1,3 +1,4 @@
+#include "meshd/release/release.h"
 #include "sim_feed.h"
 
 #include <stdio.h>
@@ -146,6 +147,28 @@ static void tell_between(struct sim_feed *feed, sim_time from, sim_time to, bool
     }
 }
 
+static void tell_decisions(struct sim_feed *feed, sim_time now, bool is_bad)
+{
+    static const struct {
+        sim_time at;
+        enum md_decision_kind kind;
+        bool is_of_bad, is_of_good;
+        const char *text;
+    } told[] = {
+        {10000000, MD_DECISION_OPENED, true, true, "opened ring canary: 10 nodes, labels 0x0001"},
+        {36000000, MD_DECISION_HELD, true, false,
+         "held at ring canary: 4 of 10 failed, \"2 % against 10 %\" says <b>bad</b>"},
+        {34000000, MD_DECISION_SOAKING, false, true, "ring canary soaks 10 s: 10 of 10 nodes confirmed"},
+        {44000000, MD_DECISION_PASSED, false, true, "ring canary passed: 0 of 10 failed"},
+        {44000001, MD_DECISION_OPENED, false, true, "opened ring all: 189 nodes"},
+        {70000000, MD_DECISION_SOAKING, false, true, "ring all soaks 10 s: 189 of 189 nodes confirmed"},
+        {80000000, MD_DECISION_DONE, false, true, "done: 199 of 199 nodes run release 2"},
+    };
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (told[i].at < now && told[i].at + 1000000 >= now && (is_bad ? told[i].is_of_bad : told[i].is_of_good))
+            sim_feed_row(feed, told[i].at, 0, SIM_ROW_DECISION, 2, told[i].kind, told[i].text);
+}
+
 int sim_feed_run(const char *dir, const char *stack, uint32_t count, uint64_t seed, sim_time pace_us, bool is_bad,
                  char *error, size_t cap)
 {
@@ -165,12 +188,7 @@ int sim_feed_run(const char *dir, const char *stack, uint32_t count, uint64_t se
         goto out;
     feed->hooks = sim_result_hooks(r);
     for (sim_time now = 1000000; now <= 120000000 && result == 0; now += 1000000) {
-        if (now == 11000000)
-            sim_feed_row(feed, 10000000, 0, SIM_ROW_DECISION, 2, 0, "ring canary opens: 5 % of the fleet, label 0");
-        if (now == 45000000)
-            sim_feed_row(feed, 44500000, 0, SIM_ROW_DECISION, 2, 0,
-                         is_bad ? "hold: 4 of 4 failed, \"2 % against 10 %\" crosses the upper bound"
-                                : "ring all opens: 0 of 19 failed, upper bound 14.6 %");
+        tell_decisions(feed, now, is_bad);
         tell_between(feed, now - 1000000, now, is_bad);
         feed->totals.frames[1] += count / 4;
         feed->totals.frames[6] += now > 10000000 && now < 80000000 ? count : 0;

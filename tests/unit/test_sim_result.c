@@ -451,7 +451,7 @@ static void runs_share_a_database(void **state)
     assert_int_equal(ask(path, "SELECT count(*) FROM run"), 2);
     assert_int_equal(ask(path, "SELECT count(*) FROM node"), 120);
     assert_int_equal(ask(path, "SELECT complete FROM run WHERE stack = 'flood'"), 59);
-    assert_int_equal(ask(path, "SELECT count(*) FROM row WHERE what = 'decision'"), 4);
+    assert_int_equal(ask(path, "SELECT count(*) FROM row WHERE what = 'decision'"), 8);
     assert_int_equal(
         ask(path, "SELECT count(*) FROM row JOIN run USING (run) WHERE stack = 'flood' AND what = 'rolled-back'"), 3);
     assert_int_equal(ask(path, "SELECT complete_us IS NULL FROM node WHERE node = 0"), 1);
