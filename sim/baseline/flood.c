@@ -26,7 +26,7 @@
 #define PACKET_BYTES 192
 #define JITTER_US 50000
 #define QUEUE_MAX 32
-#define ROUNDS_MAX 255
+#define ROUNDS_MAX 254
 
 enum { TYPE_DATA };
 static const char *const types[16] = {[TYPE_DATA] = "data"};
@@ -35,12 +35,13 @@ static const char *const types[16] = {[TYPE_DATA] = "data"};
 struct repeat {
     sim_time due;
     uint32_t packet;
+    uint32_t round;
 };
 
 struct flood_node {
-    uint32_t held; /* packets */
-    uint32_t next; /* source: packet to send next; all sent: packets */
-    uint32_t round;
+    uint32_t held;  /* packets */
+    uint32_t next;  /* source: packet to send next; all sent: packets */
+    uint32_t round; /* source: the one it sends */
     uint32_t waiting;
     struct repeat repeat[QUEUE_MAX];
 };
@@ -53,7 +54,7 @@ struct flood {
     size_t words;
     struct flood_node *node; /* [own nodes] */
     uint64_t *held;          /* [own nodes][words] packets it has */
-    uint64_t *seen;          /* [own nodes][words] packets it heard in the round it is in */
+    uint8_t *seen;           /* [own nodes][packets] the last round in which it heard the packet, plus 1 */
 };
 
 static uint64_t *held_of(struct flood *f, uint32_t node)
@@ -61,9 +62,9 @@ static uint64_t *held_of(struct flood *f, uint32_t node)
     return f->held + (node - f->base.first) * f->words;
 }
 
-static uint64_t *seen_of(struct flood *f, uint32_t node)
+static uint8_t *seen_of(struct flood *f, uint32_t node)
 {
-    return f->seen + (node - f->base.first) * f->words;
+    return f->seen + (size_t)(node - f->base.first) * f->packets;
 }
 
 static void flood_close(void *ctx)
@@ -97,7 +98,7 @@ static void *flood_open(struct sim_engine *e, char *error, size_t cap)
     size_t count = f->base.count > 0 ? f->base.count : 1;
     f->node = calloc(count, sizeof(*f->node));
     f->held = calloc(count * f->words, sizeof(*f->held));
-    f->seen = calloc(count * f->words, sizeof(*f->seen));
+    f->seen = calloc(count * f->packets, sizeof(*f->seen));
     if (f->node == NULL || f->held == NULL || f->seen == NULL) {
         (void)snprintf(error, cap, "out of memory for the nodes of the flooding baseline");
         goto fail;
@@ -116,12 +117,6 @@ static int flood_start(void *ctx, uint32_t node, sim_time now)
     return 0;
 }
 
-static void enter_round(struct flood *f, uint32_t node, uint32_t round)
-{
-    f->node[node - f->base.first].round = round;
-    memset(seen_of(f, node), 0, f->words * sizeof(uint64_t));
-}
-
 static void flood_receive(void *ctx, uint32_t node, sim_time now, const struct sim_heard *heard)
 {
     struct flood *f = ctx;
@@ -129,22 +124,20 @@ static void flood_receive(void *ctx, uint32_t node, sim_time now, const struct s
     if (heard->len != FRAME_BYTES || sim_baseline_is_gateway(&f->base, node))
         return;
     uint32_t round = heard->data[0], packet = sim_get32(heard->data + 1);
-    if (packet >= f->packets)
+    if (packet >= f->packets || round >= f->rounds)
         return;
     if (!sim_bit_get(held_of(f, node), packet)) {
         sim_bit_set(held_of(f, node), packet);
         if (++n->held == f->packets)
             sim_baseline_complete(&f->base, node, now);
     }
-    if (round > n->round)
-        enter_round(f, node, round);
-    if (round < n->round || sim_bit_get(seen_of(f, node), packet))
+    if (seen_of(f, node)[packet] > round)
         return;
-    sim_bit_set(seen_of(f, node), packet);
+    seen_of(f, node)[packet] = (uint8_t)(round + 1);
     if (sim_scale(sim_engine_random(f->base.engine, node), 1000000) >= f->probability_ppm || n->waiting == QUEUE_MAX)
         return;
     n->repeat[n->waiting++] =
-        (struct repeat){.due = now + sim_baseline_jitter(&f->base, node, JITTER_US), .packet = packet};
+        (struct repeat){.due = now + sim_baseline_jitter(&f->base, node, JITTER_US), .packet = packet, .round = round};
 }
 
 static void flood_expire(void *ctx, uint32_t node, sim_time now)
@@ -191,6 +184,7 @@ static int flood_write(void *ctx, uint32_t node, sim_time now, struct sim_frame 
         if (n->repeat[i].due > now)
             return 0;
         packet = n->repeat[i].packet;
+        round = n->repeat[i].round;
         n->repeat[i] = n->repeat[--n->waiting];
     }
     memset(frame->data, 0, FRAME_BYTES);
@@ -218,7 +212,7 @@ static int flood_save(void *ctx, struct sim_archive *a)
         return -1;
     if (sim_archive_put(a, f->node, f->base.count * sizeof(*f->node)) != 0 || sim_archive_put(a, f->held, bits) != 0)
         return -1;
-    return sim_archive_put(a, f->seen, bits);
+    return sim_archive_put(a, f->seen, (size_t)f->base.count * f->packets);
 }
 
 static int flood_load(void *ctx, struct sim_archive *a)
@@ -232,7 +226,7 @@ static int flood_load(void *ctx, struct sim_archive *a)
     for (uint32_t i = 0; i < f->base.count; i++)
         if (f->node[i].waiting > QUEUE_MAX || f->node[i].next >= f->packets)
             return sim_archive_fail(a, "a node's queue in the checkpoint is impossible");
-    return sim_archive_get(a, f->seen, bits);
+    return sim_archive_get(a, f->seen, (size_t)f->base.count * f->packets);
 }
 
 static void flood_finish(void *ctx, sim_time now)

@@ -384,7 +384,10 @@ static void distributor_expire(struct dfu *d, sim_time now)
         return;
     }
     c->at = open_from(d, c->first);
-    send_message(d, now);
+    if (c->at == c->limit)
+        end_step(d, now);
+    else
+        send_message(d, now);
 }
 
 static void hear_answer(struct dfu *d, sim_time now, uint32_t from, const uint8_t *head, size_t len)
@@ -717,7 +720,7 @@ static bool is_loaded_sound(const struct dfu *d)
 {
     const struct client *c = &d->client;
     if (c->step > STEP_DONE || c->first > c->limit || c->limit > d->target_count || c->block >= d->blocks ||
-        c->chunk >= CHUNKS_MAX)
+        c->chunk >= CHUNKS_MAX || c->at > c->limit)
         return false;
     for (uint32_t i = 0; i < d->target_count; i++)
         if (d->target[i].node >= d->base.field->count)

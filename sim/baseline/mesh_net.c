@@ -204,7 +204,11 @@ int sim_mesh_save(const struct sim_mesh *m, struct sim_archive *a)
 static bool is_sound(const struct mesh_node *n)
 {
     if (n->locals > MESH_LOCAL_MAX || n->relays > MESH_RELAY_MAX || n->relay_first >= MESH_RELAY_MAX ||
-        n->now.len > MESH_PDU_MAX || n->tx.last > 31 || n->tx.segment > 32)
+        n->now.len > MESH_PDU_MAX)
+        return false;
+    const struct mesh_tx *tx = &n->tx;
+    if (tx->is_active && (tx->len == 0 || tx->len > SIM_MESH_MESSAGE_MAX + MESH_MIC || tx->segment > tx->last + 1 ||
+                          tx->last != (tx->is_segmented ? (tx->len - 1) / MESH_SEGMENT : 0)))
         return false;
     for (unsigned i = 0; i < MESH_RELAY_MAX; i++)
         if (n->relay[i].len > MESH_PDU_MAX)
