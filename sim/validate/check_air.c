@@ -143,7 +143,7 @@ static const char *pairs_text(double interval_ms, const char *delay)
  */
 #define STEADY_INTERVAL_US 100000.0
 #define STEADY_DELAY_US 10000.0
-#define STEADY_WORLDS 30
+#define STEADY_WORLDS 60
 
 struct steady {
     struct sim_beacon_plan plan;
