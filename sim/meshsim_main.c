@@ -6,6 +6,7 @@
 #include "sim/engine/parallel.h"
 #include "sim/result/report.h"
 #include "sim/result/result.h"
+#include "sim/run/plan.h"
 #include "sim/run/run.h"
 #include "sim/validate/validate.h"
 
@@ -20,6 +21,7 @@ static const struct command {
     {"run", "simulate a scenario in virtual time, alone or under mpirun", sim_run_command},
     {"sweep", "run a scenario with many parameters and seeds", sim_sweep_command},
     {"report", "make one HTML page of results", sim_report_command},
+    {"plan", "work out what a rollout takes, without simulating it", sim_plan_command},
     {"live", "run a scenario's radio on the real clock, for real programs", sim_live_command},
     {"validate", "compare the simulator with closed forms and published figures", sim_validate_command},
 };
