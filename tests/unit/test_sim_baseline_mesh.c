@@ -114,7 +114,7 @@ static void loss_is_repaired(void **state)
     baseline_rig_run(&r, 1, BASELINE_SECONDS(3000));
     assert_int_equal(r.complete, 1);
     sim_engine_radio_use(r.e, 0, &use);
-    assert_true(use.frames > 2112 + 2 * 66 && use.frames < 2112 * 3 / 2);
+    assert_true(use.frames > 2112 + 2 * 66 && use.frames < 2112 * 2);
     baseline_rig_close(&r);
 }
 
