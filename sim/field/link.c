@@ -303,7 +303,7 @@ static int make_room(struct builder *b, char *error, size_t cap)
     }
     f->link_count = (uint32_t)sum;
     f->link = calloc((size_t)sum + 1, sizeof *f->link);
-    b->fill = malloc(((size_t)f->count + 1) * sizeof *b->fill);
+    b->fill = calloc((size_t)f->count + 1, sizeof *b->fill);
     if (f->link == NULL || b->fill == NULL) {
         (void)snprintf(error, cap, "out of memory for %u links", (unsigned)f->link_count);
         return -1;

@@ -38,6 +38,7 @@ static void make(struct sim_plan *p, const char *text, const struct sim_plan_opt
 {
     struct sim_scenario s;
     char error[512] = "";
+    memset(p, 0, sizeof *p);
     if (sim_scenario_parse(&s, "x.ini", text, strlen(text), error, sizeof error) != 0 ||
         sim_plan_make(p, &s, options, hops, 0, error, sizeof error) != 0)
         fail_msg("%s", error);
