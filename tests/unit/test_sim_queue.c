@@ -127,13 +127,13 @@ static sim_time increment(unsigned shape)
 static void hold_model_agrees_with_a_sorted_array(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {1, 2, 30, 1000, 9000};
+    static const size_t sizes[] = {1, 2, 30, 800, 4000};
     for (unsigned shape = 0; shape < 6; shape++)
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
             struct sim_queue *q = open_both();
             for (uint32_t i = 0; i < sizes[s]; i++)
                 push_both(q, increment(shape), draw(1u << 20), draw(4));
-            for (unsigned step = 0; step < 12000; step++) {
+            for (unsigned step = 0; step < 6000; step++) {
                 struct sim_event_key event = pop_both(q);
                 sim_time at = shape == 4 ? (event.at / 1000000 + 1) * 1000000 : event.at + increment(shape);
                 push_both(q, at, draw(8) == 0 ? draw(1u << 20) : event.node, draw(4));
@@ -184,7 +184,7 @@ static void burst_after_looking_far_ahead_is_ordered(void **state)
 static void random_mix_agrees_with_a_sorted_array(void **state)
 {
     (void)state;
-    for (unsigned world = 0; world < 40; world++) {
+    for (unsigned world = 0; world < 20; world++) {
         struct sim_queue *q = open_both();
         draws = (uint64_t)world << 20;
         sim_time now = 0;
