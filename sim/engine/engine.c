@@ -326,10 +326,10 @@ static void take(struct sim_engine *e)
     a->count--;
     for (uint32_t i = 0; i < a->count; i++)
         a->event[i] = a->event[i + 1];
-    if (a->count > 4)
-        prefetch(e, a->event[4], 1);
-    if (a->count > 1)
-        prefetch(e, a->event[1], 2);
+    if (a->count > 5)
+        prefetch(e, a->event[5], 1);
+    if (a->count > 2)
+        prefetch(e, a->event[2], 2);
 }
 
 static sim_time next_own(struct sim_engine *e)

@@ -523,13 +523,22 @@ static enum sim_outcome catch_any(struct ble *b, const struct pass *p, const str
     return outcome;
 }
 
-static enum sim_outcome decide_primary(struct ble *b, const struct pass *p, const struct receiver *r,
-                                       struct sim_link link)
+/* The radio was off at that time, or part of the time since. Once that is long ago nobody asks about it any more. */
+static bool was_off_at(const struct ble *b, struct receiver *r, sim_time at)
 {
-    const struct account *a = &b->account[link.node - b->f->first];
+    if (!r->was_off)
+        return false;
+    sim_time on_since = b->account[r - b->receiver].on_since;
+    if (on_since + FAR_US < at)
+        r->was_off = 0;
+    return on_since > at;
+}
+
+static enum sim_outcome decide_primary(struct ble *b, const struct pass *p, struct receiver *r, struct sim_link link)
+{
     if (p->may_cut && sim_engine_is_cut(b->e, p->tx->node, link.node, p->tx->start))
         return SIM_MISSED_CUT;
-    if (r->scan <= SCAN_NONE || (r->was_off && a->on_since > p->tx->start))
+    if (r->scan <= SCAN_NONE || was_off_at(b, r, p->tx->start))
         return SIM_MISSED_OFF;
     if (b->is_ideal)
         return SIM_HEARD;
@@ -540,7 +549,7 @@ static enum sim_outcome decide_primary(struct ble *b, const struct pass *p, cons
         if (x - turn * interval + p->t.primary_us <= b->window_us)
             return catch_packet(b, p, r, link, turn);
     }
-    return catch_any(b, p, r, a, link);
+    return catch_any(b, p, r, &b->account[link.node - b->f->first], link);
 }
 
 static enum sim_outcome decide_loss(const struct ble *b, const struct sim_tx *tx, uint32_t to)
@@ -552,10 +561,10 @@ static enum sim_outcome decide_loss(const struct ble *b, const struct sim_tx *tx
 }
 
 /* Of a receiver that caught the primary packet. */
-static enum sim_outcome decide_aux(struct ble *b, const struct pass *p, const struct receiver *r, struct sim_link link)
+static enum sim_outcome decide_aux(struct ble *b, const struct pass *p, struct receiver *r, struct sim_link link)
 {
     const struct sim_tx *tx = p->tx;
-    if (r->scan <= SCAN_NONE || (r->was_off && b->account[link.node - b->f->first].on_since > tx->start))
+    if (r->scan <= SCAN_NONE || was_off_at(b, r, tx->start))
         return SIM_MISSED_OFF;
     if (!b->is_ideal) {
         if (own_start(r, tx->start, tx->start + tx->span_us) != SIM_NEVER)
@@ -639,7 +648,7 @@ static void on_end(struct ble *b, struct sim_tx *tx, sim_time now)
     for (uint32_t i = 0; i < links; i++) {
         if (!b->is_legacy && !(tx->caught[i / 64] >> i % 64 & 1))
             continue;
-        const struct receiver *r = &b->receiver[link[i].node - b->f->first];
+        struct receiver *r = &b->receiver[link[i].node - b->f->first];
         enum sim_outcome outcome;
         if (b->is_legacy) {
             outcome = decide_primary(b, &p, r, link[i]);
