@@ -5,7 +5,7 @@
 const char *const sim_report_script[] = {
     "const D = JSON.parse(document.getElementById('data').textContent);",
     "const SVG = 'http://www.w3.org/2000/svg';",
-    "const STACKS = {mesh: 'This project', flood: 'Flooding', unicast: 'Unicast', deluge: 'Deluge', 'mesh-dfu': 'Mesh DFU',",
+    "const STACKS = {mesh: 'This project', flood: 'Flooding', unicast: 'Unicast', deluge: 'Deluge', 'deluge-ble': 'Deluge (BLE)', 'mesh-dfu': 'Mesh DFU',",
     "  'idle-load': 'Idle load'};",
     "",
     "/* --- making elements: text only ever becomes text nodes --- */",

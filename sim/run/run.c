@@ -97,6 +97,8 @@ const struct sim_stack *sim_run_stack(const struct sim_scenario *s)
         return sim_baseline_unicast();
     case SIM_RUN_DELUGE:
         return sim_baseline_deluge();
+    case SIM_RUN_DELUGE_BLE:
+        return sim_baseline_deluge_extended();
     case SIM_RUN_MESH_DFU:
         return sim_baseline_mesh_dfu();
     }
@@ -106,8 +108,9 @@ const struct sim_stack *sim_run_stack(const struct sim_scenario *s)
 const char *sim_run_stack_name(enum sim_stack_kind kind)
 {
     static const char *const names[] = {
-        [SIM_RUN_MESH] = "mesh",     [SIM_RUN_FLOOD] = "flood",       [SIM_RUN_UNICAST] = "unicast",
-        [SIM_RUN_DELUGE] = "deluge", [SIM_RUN_MESH_DFU] = "mesh-dfu", [SIM_RUN_IDLE_LOAD] = "idle-load"};
+        [SIM_RUN_MESH] = "mesh",          [SIM_RUN_FLOOD] = "flood",           [SIM_RUN_UNICAST] = "unicast",
+        [SIM_RUN_DELUGE] = "deluge",      [SIM_RUN_DELUGE_BLE] = "deluge-ble", [SIM_RUN_MESH_DFU] = "mesh-dfu",
+        [SIM_RUN_IDLE_LOAD] = "idle-load"};
     return names[kind];
 }
 

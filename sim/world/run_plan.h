@@ -23,7 +23,8 @@ struct sim_topology_run {
 
 /*
  *   [run]
- *   stack = mesh             ; mesh (this project's node), flood, unicast, deluge, mesh-dfu, idle-load
+ *   stack = mesh             ; mesh (this project's node), flood, unicast, deluge (802.15.4), deluge-ble, mesh-dfu,
+ *                            ; idle-load
  *   duration = 1 h           ; at most
  *   stop = complete          ; complete: every node that should has the image; done: the rollouts ended (done, held or
  *                            ; reverted) and nothing changed for `settle`; never: at duration. Without any [release] the
@@ -40,7 +41,8 @@ enum sim_stack_kind {
     SIM_RUN_UNICAST,
     SIM_RUN_DELUGE,
     SIM_RUN_MESH_DFU,
-    SIM_RUN_IDLE_LOAD /* mesh nodes of which each sends one SUMMARY a second: the load of benchmarks */
+    SIM_RUN_DELUGE_BLE, /* over extended advertising */
+    SIM_RUN_IDLE_LOAD   /* mesh nodes of which each sends one SUMMARY a second: the load of benchmarks */
 };
 enum sim_stop { SIM_STOP_COMPLETE, SIM_STOP_DONE, SIM_STOP_NEVER };
 enum sim_rows { SIM_ROWS_ALL, SIM_ROWS_NODES, SIM_ROWS_NONE };

@@ -49,6 +49,7 @@ static const struct sim_choice STACKS[] = {{"mesh", SIM_RUN_MESH},
                                            {"flood", SIM_RUN_FLOOD},
                                            {"unicast", SIM_RUN_UNICAST},
                                            {"deluge", SIM_RUN_DELUGE},
+                                           {"deluge-ble", SIM_RUN_DELUGE_BLE},
                                            {"mesh-dfu", SIM_RUN_MESH_DFU},
                                            {"idle-load", SIM_RUN_IDLE_LOAD},
                                            {NULL, 0}};

@@ -313,7 +313,7 @@ static void errors_name_line_and_remedy(void **state)
         {"[run]\nduration = 0 s\n", "x.ini:5: duration \"0 s\": must be 1 ms to 3660 d"},
         {"[run]\nduration = 999999999 d\n", "x.ini:5: duration \"999999999 d\": must be 1 ms to 3660 d"},
         {"[run]\nstack = mash\n",
-         "x.ini:5: stack \"mash\": must be mesh, flood, unicast, deluge, mesh-dfu or idle-load"},
+         "x.ini:5: stack \"mash\": must be mesh, flood, unicast, deluge, deluge-ble, mesh-dfu or idle-load"},
         {"[run]\nstop = complete\n", "x.ini:5: stop = complete: there is no [release 2] to wait for; must be never"},
         {"[run]\nstop = done\n", "x.ini:5: stop = done: there is no [release 2]"},
         {"[run]\nwarmup = 1 h\n", "x.ini:5: warmup: must be shorter than duration"},
