@@ -191,7 +191,9 @@ void sim_check_line(struct sim_judge *judge, uint64_t seed)
 /*
  * PRR over SNR of packets of 23 bytes, as TOSSIM has it: (1 - Q(1.3687 sqrt(SNR - 0.9187)))^46, 46 symbols, fitted to
  * measurements of CC2420 radios by H. Lee, A. Cerpa, P. Levis, "Improving wireless simulation through noise modeling"
- * (IPSN 2007). The radio model has the standard's formula instead.
+ * (IPSN 2007). The radio model has the standard's formula, moved by two numbers (sim/phy/ieee802154_error.h) that were
+ * chosen so that its steep part lies where these measurements have it: what four points can still tell is whether the
+ * shape is right, and whether packets in the engine follow the formula.
  */
 #define PRR_PAIRS 33
 #define PRR_LEN (23 - 4) /* SFD, length and FCS are the other four */
