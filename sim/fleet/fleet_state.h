@@ -55,15 +55,20 @@ enum sim_member_flag {
  * gateways and attackers too. To have a gateway serve an image in slot s: image[s] = its number, sealed |= 1 << s.
  */
 struct sim_member {
-    sim_time next;                /* when to call it next, kept by sim_node_arm() */
-    sim_time alarm;               /* see alarm_kind; SIM_NEVER */
+    sim_time next;      /* when to call it next, kept by sim_node_arm() */
+    sim_time alarm;     /* see alarm_kind; SIM_NEVER */
+    int32_t drift_q40;  /* of its clock: gains so many times 2^-40 of the time */
+    uint8_t alarm_kind; /* enum sim_alarm */
+    uint8_t down;       /* enum sim_down, 0 up */
+    uint8_t cause;      /* enum boot_cause of the reset that SIM_ALARM_BOOT ends */
+    uint8_t flags;      /* enum sim_member_flag */
+    /* What is above is looked at in every call, what is below seldom. */
     uint32_t record[SIM_RECORDS]; /* kind << 28 | slot << 24 | object; 0: free */
     uint32_t more;                /* chain of further records, 0 none */
     uint32_t history;             /* struct sim_history in f->histories, 0: nothing happened yet */
     uint32_t bitmap;              /* of the other slot while something is missing, 0: it is empty or complete */
     uint32_t held;                /* chunks in that bitmap */
     uint32_t relay;               /* cache for foreign payloads, 0 none */
-    int32_t drift_q40;            /* of its clock: gains so many times 2^-40 of the time */
     uint32_t boot_counter;        /* NF_KIND_BOOT */
     /* Boot record: the newest, and its place in its two pages of flash. */
     uint32_t sequence; /* 0: there is none */
@@ -73,18 +78,14 @@ struct sim_member {
     uint8_t tries;
     uint8_t reason; /* enum mp_reason */
     uint8_t boot_flags;
-    uint8_t home;       /* slot */
-    uint8_t named;      /* image that release and id name */
-    uint8_t cell;       /* of the newest */
-    uint8_t running;    /* slot that runs */
-    uint8_t image[2];   /* in each slot, SIM_IMAGE_NONE */
-    uint8_t sealed;     /* bit s: the image in slot s is complete and verified */
-    uint8_t marked;     /* 1 + slot that is being filled, or was last, 0 none */
-    uint8_t alarm_kind; /* enum sim_alarm */
-    uint8_t down;       /* enum sim_down, 0 up */
-    uint8_t cause;      /* enum boot_cause of the reset that SIM_ALARM_BOOT ends */
-    uint8_t flags;      /* enum sim_member_flag */
-    uint8_t told;       /* release last told as refused, low bits */
+    uint8_t home;     /* slot */
+    uint8_t named;    /* image that release and id name */
+    uint8_t cell;     /* of the newest */
+    uint8_t running;  /* slot that runs */
+    uint8_t image[2]; /* in each slot, SIM_IMAGE_NONE */
+    uint8_t sealed;   /* bit s: the image in slot s is complete and verified */
+    uint8_t marked;   /* 1 + slot that is being filled, or was last, 0 none */
+    uint8_t told;     /* release last told as refused, low bits */
 };
 
 /* When a node last completed an image, began a trial and confirmed one. */
