@@ -38,16 +38,16 @@ void sim_config_quantity(enum sim_quantity quantity, int64_t value, char out[SIM
     while (unit[1].name != NULL && (value == 0 || value % unit->size != 0))
         unit++;
     uint64_t size = value < 0 ? (uint64_t)-value : (uint64_t)value;
-    uint64_t whole = size / (uint64_t)unit->size, rest = size % (uint64_t)unit->size;
-    char decimals[24] = "";
-    size_t at = 0;
-    for (uint64_t step = (uint64_t)unit->size / 10; rest != 0 && step > 0; step /= 10) {
-        if (at == 0)
-            decimals[at++] = '.';
-        decimals[at++] = (char)('0' + rest / step);
-        rest %= step;
+    const uint64_t one = (uint64_t)unit->size;
+    uint64_t whole = size / one, rest = size % one;
+    char decimals[8] = "";
+    if (rest != 0) {
+        /* The last units of quantities with fractions are of 1,000 or 10,000. */
+        unsigned part = (unsigned)(rest * (10000 / one) % 10000);
+        size_t end = (size_t)snprintf(decimals, sizeof decimals, ".%04u", part);
+        while (decimals[end - 1] == '0')
+            decimals[--end] = '\0';
     }
-    decimals[at] = '\0';
     snprintf(out, SIM_QUANTITY_MAX, "%s%" PRIu64 "%s%s", value < 0 ? "-" : "", whole, decimals, unit->name);
 }
 

@@ -88,7 +88,7 @@ int sim_report_add(struct sim_report *report, const char *dir, char *error, size
 static const char *text_of(const cJSON *json, const char *key)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
+    return cJSON_IsString(item) && item->valuestring != NULL ? item->valuestring : "";
 }
 
 /* This project's node first, then the baselines, then runs with a bad release; each as they were named. */
@@ -152,21 +152,34 @@ static int drop_repeated(struct sim_report *report)
     return 0;
 }
 
+static bool is_alike(const struct sim_report_run *a, const struct sim_report_run *b)
+{
+    return strcmp(text_of(a->json, "configuration"), text_of(b->json, "configuration")) == 0 &&
+           strcmp(text_of(a->json, "stack"), text_of(b->json, "stack")) == 0;
+}
+
+static struct sim_report_group group_of(const struct sim_report *report, size_t first)
+{
+    const cJSON *json = report->run[first].json;
+    return (struct sim_report_group){
+        .stack = text_of(json, "stack"),
+        .name = text_of(json, "name"),
+        .first = first,
+        .is_faulty = is_faulty(json),
+    };
+}
+
 int sim_report_group_runs(struct sim_report *report)
 {
     report->group = calloc(report->run_count + 1, sizeof *report->group);
     if (report->group == NULL || drop_repeated(report) != 0)
         return -1;
     for (size_t i = 0; i < report->run_count; i++) {
-        const char *configuration = text_of(report->run[i].json, "configuration");
-        const char *stack = text_of(report->run[i].json, "stack");
         size_t g = 0;
-        while (g < report->group_count && (strcmp(report->group[g].configuration, configuration) != 0 ||
-                                           strcmp(report->group[g].stack, stack) != 0))
+        while (g < report->group_count && !is_alike(&report->run[report->group[g].first], &report->run[i]))
             g++;
         if (g == report->group_count)
-            report->group[report->group_count++] = (struct sim_report_group){
-                configuration, stack, text_of(report->run[i].json, "name"), i, 0, is_faulty(report->run[i].json)};
+            report->group[report->group_count++] = group_of(report, i);
         report->run[i].depth = report->group[g].count == 0           ? SIM_REPORT_WHOLE
                                : report->group[g].count < CURVES_MAX ? SIM_REPORT_CURVE
                                                                      : SIM_REPORT_FIGURES;
@@ -175,8 +188,7 @@ int sim_report_group_runs(struct sim_report *report)
     qsort(report->group, report->group_count, sizeof *report->group, by_place);
     for (size_t g = 0, whole = 0; g < report->group_count; g++) {
         for (size_t i = 0; i < report->run_count; i++)
-            if (strcmp(report->group[g].configuration, text_of(report->run[i].json, "configuration")) == 0 &&
-                strcmp(report->group[g].stack, text_of(report->run[i].json, "stack")) == 0)
+            if (is_alike(&report->run[report->group[g].first], &report->run[i]))
                 report->run[i].group = g;
         if (whole++ >= WHOLE_MAX)
             report->run[report->group[g].first].depth = SIM_REPORT_CURVE;

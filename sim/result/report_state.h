@@ -31,7 +31,7 @@ struct sim_report_run {
 
 /* Runs of one configuration. */
 struct sim_report_group {
-    const char *configuration, *stack, *name; /* owned by the first run */
+    const char *stack, *name; /* owned by the first run */
     size_t first;
     size_t count;
     bool is_faulty; /* a release of it is bad on purpose */

@@ -315,8 +315,10 @@ struct sim_result *sim_result_open(const char *dir, const struct sim_scenario *s
 {
     char why[320] = "";
     struct sim_result *r = calloc(1, sizeof *r);
-    if (r == NULL)
-        sim_parallel_abort("out of memory for results");
+    if (r == NULL) {
+        sim_parallel_abort("out of memory for results"); /* the other ranks would wait for this one */
+        return NULL;
+    }
     *r = (struct sim_result){.scenario = s, .field = f, .stack = stack, .seed = seed};
     r->is_first = sim_parallel_rank() == 0;
     r->rows_csv.fd = r->curve_csv.fd = r->nodes_csv.fd = r->trace.fd = -1;

@@ -1,6 +1,7 @@
 #include "meshd/release/release.h"
 #include "sim_feed.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,4 +210,17 @@ out:
     sim_feed_close(feed);
     free(feed);
     return result;
+}
+
+static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *where)
+{
+    (void)status;
+    (void)flag;
+    (void)where;
+    return remove(path);
+}
+
+int sim_feed_remove(const char *dir)
+{
+    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

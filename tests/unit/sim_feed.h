@@ -29,5 +29,7 @@ void sim_feed_row(struct sim_feed *feed, sim_time at, uint32_t node, enum sim_ro
  * its canaries roll back and the gate holds it. 0 or -1. */
 int sim_feed_run(const char *dir, const char *stack, uint32_t count, uint64_t seed, sim_time pace_us, bool is_bad,
                  char *error, size_t cap);
+/* A folder and everything in it. 0 or -1. */
+int sim_feed_remove(const char *dir);
 
 #endif

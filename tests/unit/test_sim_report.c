@@ -322,10 +322,8 @@ static int make_top(void **state)
 
 static int remove_top(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof command, "rm -rf '%s'", top);
-    return system(command);
+    return sim_feed_remove(top);
 }
 
 int main(void)

@@ -350,10 +350,12 @@ static void resumed_run_is_the_same(void **state)
     char whole[256], cut[256], file[256], error[256] = "";
     struct sim_feed feed;
     (void)state;
+    in_top("whole", whole);
+    in_top("cut", cut);
     for (unsigned kind = 0; kind < 2; kind++) {
         sim_feed_open(&feed, 5);
         feed.scenario.run.trace_pcap = true;
-        struct sim_result *r = open_result(&feed, in_top(kind == 0 ? "whole" : "cut", kind == 0 ? whole : cut));
+        struct sim_result *r = open_result(&feed, kind == 0 ? whole : cut);
         first_half(&feed);
         send_packet(&feed, 900);
         send_packet(&feed, 1100);
@@ -563,10 +565,8 @@ static int make_top(void **state)
 
 static int remove_top(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof command, "rm -rf '%s'", top);
-    return system(command);
+    return sim_feed_remove(top);
 }
 
 int main(void)
