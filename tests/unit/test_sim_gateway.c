@@ -183,7 +183,8 @@ static void test_takes_turns(void **state)
 static const char TWO[] =
     GRID "[fleet]\nsize = 4 KB\ncanaries = 3\n[release 2]\nat = 5 s\nsize = 4 KB\n" RINGS "fault = selftest\n"
          "on_hold = revert\n[release 3]\nat = 300 s\nsize = 4 KB\n" RINGS
-         "[life]\nreboot_every = 20 min\noff_every = 1 h\noff_for = 1 min\n[run]\nduration = 2 h\n";
+         "[life]\nreboot_every = 20 min\noff_every = 1 h\noff_for = 1 min\n[attack]\nkind = replay\nnodes = "
+         "2\n[run]\nduration = 2 h\n";
 
 static void checkpoint(sim_time at)
 {
