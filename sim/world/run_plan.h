@@ -57,7 +57,8 @@ struct sim_run {
 /*
  *   [fleet]
  *   gateways = 1             ; how many of the nodes are gateways; the first is node 0 for line, grid, list and csv, else
- *                            ; they are the nodes closest to the centres of equal shares of the area
+ *                            ; they are the nodes closest to the centres of equal shares of the area (as many as there are
+ *                            ; buildings: one in each); with more than one, the others too
  *   networks = one           ; one: all gateways serve one network, with one release engine at the first of them, reached
  *                            ; over `backhaul` by the others; own: every gateway has its own network of the nodes nearest
  *                            ; to it by hops, and its own release engine
