@@ -6,6 +6,7 @@
  */
 #include "gateway.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,7 @@ static uint32_t find(const struct sim_fleet *f)
         else
             high = middle;
     }
+    assert(low < all->count && all->gateway != NULL); /* only gateways of this rank get here */
     return low;
 }
 
@@ -208,22 +210,22 @@ static void publish_pending(struct sim_fleet *f, struct gateway *g)
 /* Keeps an object until the engine takes it; a newer receipt or directive of the same release replaces it. */
 static void queue(struct gateway *g, enum mp_type type, const uint8_t *object, size_t len)
 {
-    struct gateway_pending *to = type == MP_TYPE_RECEIPT ? &g->pending[PENDING_RECEIPT] : NULL;
+    unsigned slot = type == MP_TYPE_RECEIPT ? PENDING_RECEIPT : PENDING_COUNT;
     struct mp_directive d, other;
-    if (len == 0 || len > OBJECT_MAX || (to == NULL && mp_directive_get(&d, object, len) != MP_OK))
+    if (len == 0 || len > OBJECT_MAX || (slot == PENDING_COUNT && mp_directive_get(&d, object, len) != MP_OK))
         return;
-    for (unsigned i = 0; to == NULL && i < MP_RELEASES_MAX; i++) {
-        struct gateway_pending *p = &g->pending[i];
+    for (unsigned i = 0; slot == PENDING_COUNT && i < MP_RELEASES_MAX; i++) {
+        const struct gateway_pending *p = &g->pending[i];
         if (p->len > 0 && mp_directive_get(&other, p->object, p->len) == MP_OK && other.release == d.release)
-            to = p;
+            slot = i;
     }
-    for (unsigned i = 0; to == NULL && i < MP_RELEASES_MAX; i++)
+    for (unsigned i = 0; slot == PENDING_COUNT && i < MP_RELEASES_MAX; i++)
         if (g->pending[i].len == 0)
-            to = &g->pending[i];
-    if (to == NULL)
+            slot = i;
+    if (slot == PENDING_COUNT)
         return; /* there are no more releases than slots */
-    memcpy(to->object, object, len);
-    to->len = (uint16_t)len;
+    memcpy(g->pending[slot].object, object, len);
+    g->pending[slot].len = (uint16_t)len;
 }
 
 static void mail(struct sim_fleet *f, uint32_t to, const uint8_t *data, size_t len)
