@@ -292,12 +292,13 @@ static void put_events(FILE *to, const char *path, const uint32_t *sample, size_
 
 void sim_report_put_run(FILE *to, const struct sim_report_run *run)
 {
-    static const char *const keys[] = {"run",     "name",     "configuration", "seed",   "stack", "version",  "ended",
-                                       "time_us", "headline", "releases",      "totals", "field", "execution"};
+    static const char *const keys[] = {"run",      "name",    "configuration", "seed",     "stack",
+                                       "bearer",   "version", "ended",         "time_us",  "headline",
+                                       "releases", "totals",  "field",         "execution"};
     char path[4200];
     (void)putc('{', to);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (run->depth != SIM_REPORT_FIGURES || i < 11)
+        if (run->depth != SIM_REPORT_FIGURES || i < 12)
             put_item(to, run->json, keys[i]);
     if (run->depth == SIM_REPORT_WHOLE)
         put_item(to, run->json, "config");
