@@ -77,6 +77,8 @@ struct mp_neighbour *mp_neighbour_note(const struct mp_call *c, const struct mp_
 void mp_neighbour_update_hop(const struct mp_call *c);
 /* What a request to this neighbour echoes: its nonce, or the counter of its last frame while the nonce is unknown. */
 uint32_t mp_neighbour_mark(const struct mp_neighbour *b);
+/* Low 32 bits of the counter of its last frame. */
+uint32_t mp_neighbour_count(const struct mp_neighbour *b);
 /* The `rank`th best next hop to a gateway whose nonce is known (0 best, 1 second), or NULL. */
 struct mp_neighbour *mp_neighbour_parent(const struct mp_call *c, unsigned rank);
 /* Keeps ages from wrapping; call at least every few hours. has_slept: nobody was heard since long. */

@@ -42,6 +42,7 @@
 #define DEFER_FROM_MS 14u /* the supplier's next event may start 20 ms after its last one, and ends 4 ms later */
 #define DEFER_TO_MS 34u   /* by now it has started, or there is none */
 #define SERVE_SPAN_MS 60u
+#define DEMAND_TICKS 12u /* of 256 ms: who still lacks it asks again sooner */
 #define SERVICE_PERIOD_MS 250u
 #define UNKNOWN_PERIOD_MS 10000u
 
@@ -130,15 +131,11 @@ static void hear_copy(struct mp_call *c, unsigned place, uint32_t position)
     }
 }
 
-static void add_forward(struct mp_call *c, unsigned place, uint32_t position, const struct mp_neighbour *from)
+static void put_forward(struct mp_call *c, unsigned place, uint32_t position, uint32_t delay_ms)
 {
     struct mp_node *n = c->n;
     struct mp_forward *slot = NULL;
-    unsigned wanting = count_wanting(n, &n->places[place], from);
-    uint32_t delay_ms = wanting >= DENSE_NEIGHBOURS ? mp_random(c, FORWARD_SPAN_MS) : 0;
 
-    if (wanting == 0)
-        return;
     /* A full ring gives up the chunk that has waited longest: others have had the best chance to send it. */
     for (unsigned i = 0; i < MP_FORWARDS_MAX; i++) {
         struct mp_forward *f = &n->forwards[i];
@@ -155,6 +152,14 @@ static void add_forward(struct mp_call *c, unsigned place, uint32_t position, co
     slot->copies = 0;
     slot->due_ms = c->now_ms + delay_ms;
     mp_job_hasten(n, MP_JOB_FORWARD, slot->due_ms);
+}
+
+static void add_forward(struct mp_call *c, unsigned place, uint32_t position, const struct mp_neighbour *from)
+{
+    unsigned wanting = count_wanting(c->n, &c->n->places[place], from);
+
+    if (wanting)
+        put_forward(c, place, position, wanting >= DENSE_NEIGHBOURS ? mp_random(c, FORWARD_SPAN_MS) : 0);
 }
 
 static size_t write_chunk(struct mp_call *c, uint8_t *body, unsigned place, uint32_t position)
@@ -469,6 +474,21 @@ static void lower_demand(struct mp_demand *d, uint32_t base)
     d->cursor += 8 * by;
 }
 
+/* One chunk for who must not be kept waiting for all of it. */
+static void answer_first(struct mp_call *c, unsigned place, uint32_t base, const uint8_t *bits, size_t len,
+                         uint32_t delay_ms)
+{
+    const uint8_t *bitmap = c->env->store->bitmap(c->env->ctx, place);
+
+    for (uint32_t i = 0; i < 8 * len; i++) {
+        if (!MP_BIT(bits, i) || !has(bitmap, base + i))
+            continue;
+        if (mp_bucket_take(&c->n->service_bucket, c->now_ms, 1, MP_SERVICE_CAP, SERVICE_PERIOD_MS))
+            put_forward(c, place, base + i, delay_ms);
+        return;
+    }
+}
+
 static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const uint8_t *bits, size_t len,
                        bool is_addressed)
 {
@@ -479,15 +499,20 @@ static void add_demand(struct mp_call *c, unsigned place, uint32_t base, const u
     bool is_elsewhere =
         d->place != place || base + 4u * MP_DEMAND_BYTES <= d->base || base >= d->base + 8u * MP_DEMAND_BYTES;
 
-    /* There is one window. Who asks for another moves it only now and then: a greedy one would never let go. */
-    if (is_elsewhere && !is_idle && mp_random(c, 8))
+    /* There is one window. Who asks for another moves it only now and then: a greedy one would never let go. But its first
+     * chunk goes out at once: it may be the one without which a node can verify no other. */
+    if (is_elsewhere && !is_idle && mp_random(c, 8)) {
+        if (is_addressed)
+            answer_first(c, place, base, bits, len, 0);
         return;
+    }
     if (is_elsewhere || is_idle) {
         memset(d->bits, 0, sizeof d->bits);
         d->place = (uint8_t)place;
         d->base = base;
         is_idle = true;
     }
+    d->asked = (uint8_t)(c->now_ms >> 8);
     if (base < d->base)
         lower_demand(d, base);
     for (size_t i = 0; i < len; i++) {
@@ -527,12 +552,21 @@ static bool is_fresh(const struct mp_node *n, uint32_t mark)
     return mark == n->nonce || (uint32_t)n->counter - 1 - mark < FRESH_FRAMES;
 }
 
+/* Whether a stranger's request can be seen to be no replay, since it echoes what this node, too, heard of the addressee.
+ * While fetching, others are left to answer: they are many. */
+static bool is_witnessed(struct mp_node *n, uint32_t addressee, uint32_t mark)
+{
+    const struct mp_neighbour *b = addressee && n->fetch == MP_PLACES_MAX ? mp_neighbour_find(n, addressee) : NULL;
+
+    return b && (mark == mp_neighbour_mark(b) || mp_neighbour_count(b) - mark < FRESH_FRAMES);
+}
+
 int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint8_t *body, size_t len)
 {
     struct mp_node *n = c->n;
     const uint8_t *bits = body + REQUEST_FIXED;
     uint32_t addressee, base, handle;
-    bool is_addressed;
+    bool is_addressed, is_stranger;
     unsigned place;
 
     if (len <= REQUEST_FIXED || len > REQUEST_FIXED + REQUEST_BITS_MAX)
@@ -546,13 +580,26 @@ int mp_exchange_request(struct mp_call *c, struct mp_neighbour *from, const uint
     is_addressed = addressee == n->id;
     if (is_addressed && !is_fresh(n, mp_get32(body + 4)))
         return MP_ERR_REPLAY;
-    if (!from && !is_addressed && !mp_exchange_may_answer(c))
-        return MP_ERR_BUSY;
+    is_stranger = !from && !is_addressed && !is_witnessed(n, addressee, mp_get32(body + 4));
     place = mp_exchange_place(n, handle);
-    if (place == MP_PLACES_MAX)
+    if (place == MP_PLACES_MAX) {
+        if (is_stranger && !mp_exchange_may_answer(c))
+            return MP_ERR_BUSY;
         return mp_relay_request(c, from, handle, base, bits, len);
+    }
     if (!mp_exchange_is_request(n->places[place].positions, base, bits, len))
         return MP_ERR_FORMAT;
+    if (is_stranger) {
+        /* What a stranger gets is little: it goes to who asks nobody, or lacks what it needs to verify anything. */
+        bool is_blocked = base < first_leaf(&n->places[place]);
+
+        if ((addressee && !is_blocked) || !mp_exchange_may_answer(c))
+            return MP_ERR_BUSY;
+        if (is_blocked) {
+            answer_first(c, place, base, bits, len, mp_random(c, SERVE_SPAN_MS));
+            return MP_OK;
+        }
+    }
     if (from) {
         from->target = (uint16_t)handle;
         from->flags |= MP_NEIGHBOUR_WANTS;
@@ -601,6 +648,9 @@ size_t mp_exchange_write_serve(struct mp_call *c, uint8_t *body)
         mp_job_arm(n, MP_JOB_SERVE, c->now_ms);
         return len;
     }
+    /* What nobody asked for again has come from somebody else, unheard here. */
+    if ((uint8_t)((c->now_ms >> 8) - d->asked) >= DEMAND_TICKS)
+        d->place = MP_PLACES_MAX;
     while (d->place < MP_PLACES_MAX) {
         /* Every fourth time the tree has no precedence, or a greedy one could ask for it for ever. */
         is_tree_turn = n->counter & 3;

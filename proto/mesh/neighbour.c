@@ -16,9 +16,14 @@ static uint64_t counter_of(const struct mp_neighbour *b)
     return b->counter[0] | (uint64_t)b->counter[1] << 16 | (uint64_t)b->counter[2] << 32;
 }
 
+uint32_t mp_neighbour_count(const struct mp_neighbour *b)
+{
+    return b->counter[0] | (uint32_t)b->counter[1] << 16;
+}
+
 uint32_t mp_neighbour_mark(const struct mp_neighbour *b)
 {
-    return b->nonce ? b->nonce : (uint32_t)counter_of(b);
+    return b->nonce ? b->nonce : mp_neighbour_count(b);
 }
 
 unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms)

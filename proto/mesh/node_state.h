@@ -67,6 +67,7 @@ struct mp_demand {
     uint32_t base;
     uint32_t cursor;
     uint8_t place; /* MP_PLACES_MAX: nothing wanted */
+    uint8_t asked; /* when somebody last asked, in 256 ms */
     uint8_t bits[MP_DEMAND_BYTES];
 };
 

@@ -18,6 +18,7 @@
 #define RECORD_SIZE 12u
 #define RECORD_SIZE_MAX 32u /* a later version's may be longer */
 #define JITTER_MS 2000u
+#define FETCHING_MS 60000u /* a fetch that ends sooner is not worth a report; what follows it is */
 #define RETRY_MS 1000u
 #define RECEIPT_MS 10000u
 #define BACKOFF_MAX 6u
@@ -84,11 +85,17 @@ static void schedule(struct mp_call *c)
         mp_job_disarm(n, MP_JOB_REPORT);
 }
 
-static void send_soon(struct mp_call *c, uint32_t within_ms)
+/* How long the own report waits for its first try. */
+static uint32_t first_try_ms(const struct mp_call *c)
+{
+    return c->n->report.phase == MP_PHASE_FETCHING ? FETCHING_MS + mp_random(c, FETCHING_MS) : mp_random(c, JITTER_MS);
+}
+
+static void send_soon(struct mp_call *c)
 {
     c->n->report.tries = 0;
     c->n->report.is_taken = false;
-    mp_job_hasten(c->n, MP_JOB_REPORT, c->now_ms + mp_random(c, within_ms));
+    mp_job_hasten(c->n, MP_JOB_REPORT, c->now_ms + first_try_ms(c));
 }
 
 static void take_serial(struct mp_own_report *o)
@@ -123,7 +130,7 @@ int mp_report_load(struct mp_call *c)
         c->n->loud = FAILED_SUMMARIES;
     }
     if (is_pending(o))
-        mp_job_arm(c->n, MP_JOB_REPORT, c->now_ms + mp_random(c, JITTER_MS));
+        mp_job_arm(c->n, MP_JOB_REPORT, c->now_ms + first_try_ms(c));
     return MP_OK;
 }
 
@@ -152,7 +159,7 @@ int mp_node_report(struct mp_node *n, const struct mp_env *env, mp_time now, uin
         n->loud = FAILED_SUMMARIES;
     } else if (phase == MP_PHASE_CONFIRMED)
         n->failed = 0;
-    send_soon(&c, JITTER_MS);
+    send_soon(&c);
     return MP_OK;
 }
 
@@ -177,7 +184,7 @@ void mp_report_receipt(struct mp_call *c, const struct mp_receipt *r)
         take_serial(o);
     save(c);
     if (is_pending(o)) {
-        send_soon(c, JITTER_MS);
+        send_soon(c);
         return;
     }
     c->n->events |= MP_EVENT_RECEIPT;
@@ -194,7 +201,7 @@ bool mp_report_is_stuck(const struct mp_call *c)
 void mp_report_wake(struct mp_call *c)
 {
     if (mp_job_is_armed(c->n, MP_JOB_REPORT) && is_pending(&c->n->report) && !c->n->report.is_taken)
-        mp_job_hasten(c->n, MP_JOB_REPORT, c->now_ms + mp_random(c, JITTER_MS));
+        mp_job_hasten(c->n, MP_JOB_REPORT, c->now_ms + first_try_ms(c));
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */

@@ -401,6 +401,61 @@ static void strangers_are_answered_seldom(void **state)
     mesh_free(mesh);
 }
 
+/* In a crowd most of those who ask are strangers. Who lacks the top of the tree gets one chunk from whoever hears it, a
+ * node that has all helps where it can see that the request is fresh, and the rest is left to who was asked. */
+static void strangers_in_a_crowd(void **state)
+{
+    struct mesh *mesh = mesh_new(2, 0, 1);
+    struct mesh_image *image = begin(mesh, 20000);
+    const uint8_t bits[1] = {1};
+    const uint32_t leaf = (uint32_t)(image->tree.first[0] + 7) & ~7u;
+    struct mp_neighbour *known;
+    unsigned sent;
+    (void)state;
+
+    for (uint32_t i = 0; i < MP_NEIGHBOURS_MAX; i++)
+        mesh_greet(mesh, 0, PEER + i, 1, 0, 0, 0);
+    /* Leaves, of somebody unknown: no token is spent on that. */
+    for (uint32_t i = 0; i < 20; i++)
+        assert_int_equal(ask(mesh, 0, PEER + 1000 + i, PEER + 900, 7, image->handle, leaf, bits, 1), MP_ERR_BUSY);
+    sent = chunks_sent(mesh, 0);
+    assert_int_equal(ask(mesh, 0, PEER + 1100, PEER + 900, 7, image->handle, 0, bits, 1), MP_OK);
+    mesh_run(mesh, MP_SECONDS(1));
+    assert_int_equal(chunks_sent(mesh, 0), sent + 1);
+    /* Of a neighbour, with what that neighbour is known by, and with something else. */
+    known = mp_neighbour_find(engine(mesh, 0), PEER + 1);
+    assert_non_null(known);
+    assert_int_equal(ask(mesh, 0, PEER + 1200, PEER + 1, mp_neighbour_mark(known), image->handle, leaf, bits, 1),
+                     MP_OK);
+    assert_int_equal(ask(mesh, 0, PEER + 1201, PEER + 1, mp_neighbour_count(known), image->handle, leaf, bits, 1),
+                     MP_OK);
+    assert_int_equal(ask(mesh, 0, PEER + 1202, PEER + 1, mp_neighbour_count(known) + 1, image->handle, leaf, bits, 1),
+                     MP_ERR_BUSY);
+    mesh_image_free(image);
+    mesh_free(mesh);
+}
+
+/* What was asked for and not asked for again is not sent for ever. */
+static void demand_is_forgotten(void **state)
+{
+    const uint8_t bits[4] = {0xFF, 0xFF, 0xFF, 0xFF};
+    (void)state;
+
+    for (unsigned seconds = 1; seconds <= 4; seconds += 3) {
+        struct mesh *mesh = mesh_new(2, 0, 1);
+        struct mesh_image *image = begin(mesh, 60000);
+        uint8_t frame[MP_FRAME_MAX];
+
+        assert_int_equal(ask(mesh, 0, PEER, 0, 0, image->handle, 0, bits, sizeof bits), MP_OK);
+        mesh->now += MP_SECONDS(seconds);
+        while (mp_node_write(engine(mesh, 0), &mesh->node[0].env, mesh->now, frame, sizeof frame) > 0)
+            ;
+        assert_int_equal(chunks_sent(mesh, 0) > 0, seconds < 3);
+        mesh_image_free(image);
+        mesh_free(mesh);
+    }
+}
+
 /* --- whole transfers ---------------------------------------------------------------------------------------------- */
 
 static void topologies_complete(void **state)
@@ -615,6 +670,8 @@ int main(void)
         cmocka_unit_test(the_addressee_answers_in_order),
         cmocka_unit_test(service_is_bounded),
         cmocka_unit_test(strangers_are_answered_seldom),
+        cmocka_unit_test(strangers_in_a_crowd),
+        cmocka_unit_test(demand_is_forgotten),
         cmocka_unit_test(topologies_complete),
         cmocka_unit_test(a_full_copy_serves_without_the_gateway),
         cmocka_unit_test(lost_chunks_are_fetched_again),

@@ -44,7 +44,7 @@ static struct mesh *busy_mesh(mp_time now, uint32_t seed, struct mesh_image **im
         mesh_open(mesh, i, 1, *image, i == 0);
         if (i)
             assert_int_equal(
-                mp_node_report(engine(mesh, i), &mesh->node[i].env, mesh->now, 1, 5, MP_PHASE_FETCHING, MP_REASON_NONE),
+                mp_node_report(engine(mesh, i), &mesh->node[i].env, mesh->now, 1, 5, MP_PHASE_STAGED, MP_REASON_NONE),
                 MP_OK);
     }
     mp_node_trial(engine(mesh, 5), &mesh->node[5].env, mesh->now, true);

@@ -116,14 +116,31 @@ static void equal_content_is_no_news(void **state)
     uint32_t puts;
     (void)state;
 
-    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_FETCHING), MP_OK);
+    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_STAGED), MP_OK);
     puts = mesh->node[SELF].put_count;
-    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_FETCHING), MP_OK);
+    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_STAGED), MP_OK);
     assert_int_equal(mesh->node[SELF].put_count, puts);
     mesh->node[SELF].fail_puts = 1;
-    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_STAGED), MP_ERR_STORE);
-    assert_int_equal(engine(mesh, SELF)->report.phase, MP_PHASE_FETCHING);
+    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_TRIAL), MP_ERR_STORE);
+    assert_int_equal(engine(mesh, SELF)->report.phase, MP_PHASE_STAGED);
     assert_int_equal(engine(mesh, SELF)->report.serial, 1);
+    mesh_free(mesh);
+}
+
+/* A fetch that is over within a minute is never reported; what follows it is, at once. */
+static void short_fetches_are_not_reported(void **state)
+{
+    struct mesh *mesh = mesh_new(2, 0, 1);
+    const struct mp_node *n = engine(mesh, SELF);
+    uint32_t now_ms;
+    (void)state;
+
+    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_FETCHING), MP_OK);
+    now_ms = (uint32_t)(mesh->now / 1000);
+    assert_true(mp_job_is_armed(n, MP_JOB_REPORT));
+    assert_in_range(n->due_ms[MP_JOB_REPORT] - now_ms, 60000, 120000);
+    assert_int_equal(report(mesh, SELF, 2, MP_PHASE_STAGED), MP_OK);
+    assert_in_range(n->due_ms[MP_JOB_REPORT] - now_ms, 0, 2000);
     mesh_free(mesh);
 }
 
@@ -137,7 +154,7 @@ static void serials_stay_in_their_window(void **state)
     (void)state;
 
     for (uint16_t i = 0; i < 40; i++) {
-        assert_int_equal(report(mesh, SELF, (uint16_t)(i + 2), MP_PHASE_FETCHING), MP_OK);
+        assert_int_equal(report(mesh, SELF, (uint16_t)(i + 2), MP_PHASE_STAGED), MP_OK);
         assert_true((o->serial & 15) != 0);
         assert_true((uint16_t)(o->serial - o->receipted) <= 15);
         assert_true(o->serial >= last);
@@ -171,7 +188,7 @@ static void a_rewritten_report_is_sent_again(void **state)
     (void)state;
 
     for (uint16_t i = 0; i < 15; i++)
-        assert_int_equal(report(mesh, SELF, (uint16_t)(i + 2), MP_PHASE_FETCHING), MP_OK);
+        assert_int_equal(report(mesh, SELF, (uint16_t)(i + 2), MP_PHASE_STAGED), MP_OK);
     assert_int_equal(o->serial, 15);
     assert_int_equal(report(mesh, SELF, 99, MP_PHASE_ROLLED_BACK), MP_OK); /* the content of serial 15 is another now */
     assert_int_equal(o->serial, 15);
@@ -195,7 +212,7 @@ static void receipts_of_other_serials_cover_nothing(void **state)
         uint16_t serials[2] = {7, nibble};
 
         for (uint16_t i = 0; i < 5; i++)
-            assert_int_equal(report(mesh, SELF, (uint16_t)(i + 2), MP_PHASE_FETCHING), MP_OK);
+            assert_int_equal(report(mesh, SELF, (uint16_t)(i + 2), MP_PHASE_STAGED), MP_OK);
         assert_int_equal(mesh_receipt(mesh, SELF, 1, serials, 2), MP_OK);
         assert_int_equal(mp_node_is_receipted(engine(mesh, SELF)), nibble == 5);
         assert_int_equal(engine(mesh, SELF)->report.receipted, nibble <= 5 ? nibble : 0);
@@ -798,6 +815,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everybody_is_receipted),
         cmocka_unit_test(equal_content_is_no_news),
+        cmocka_unit_test(short_fetches_are_not_reported),
         cmocka_unit_test(serials_stay_in_their_window),
         cmocka_unit_test(a_rewritten_report_is_sent_again),
         cmocka_unit_test(receipts_of_other_serials_cover_nothing),
