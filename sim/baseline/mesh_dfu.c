@@ -14,11 +14,15 @@
  *   confirm   BLOB Transfer Get, answered by BLOB Transfer Status
  *
  * What is answered is asked again after a fifth of the client's timeout (10 s * 2 + 100 ms * TTL) while an answer is
- * missing; after five times those targets are dropped for good: their nodes stay incomplete. A group is answered after
- * a random 20 to 500 ms, a single request after 20 to 50 ms (MshPRT 3.7.3.1).
+ * missing; after five times those targets are dropped. A group answers after a random 20 to 500 ms, a single target
+ * after 20 to 50 ms (MshPRT 3.7.3.1). Update, start and confirm, whose answers take several segments, ask one target
+ * after the other, and block and check those that did not answer the group, as Silicon Labs' updater does below its
+ * multicast threshold; Zephyr asks the group again, and loses most of the targets of a large one. When all are through,
+ * those that were dropped are updated again, together, until a round brings nobody further; blocks that they all hold
+ * are passed over.
  *
  * Parameters: dfu_block 4096 bytes, dfu_chunk 256 (both Zephyr's defaults allow; its samples end up with 161 bytes,
- * what 14 segments hold), dfu_ttl 5, dfu_transmits and dfu_relay_transmits 3 (network transmit and relay retransmit
+ * what 14 segments hold), dfu_ttl 7 (Zephyr's default), dfu_transmits and dfu_relay_transmits 3 (network transmit and relay retransmit
  * count 2 and the first transmission, every 20 ms). dfu_targets: nodes updated together, in ascending order, by
  * multicast; 0: all; 1: one node after the other, by unicast.
  *
@@ -46,7 +50,8 @@
 #define ANSWER_LEAST_US 20000
 #define ANSWER_GROUP_US 480000
 #define ANSWER_UNICAST_US 30000
-#define GROUPS 0x3F00u
+#define GROUPS 0x1F00u /* of the first round; 0xE000 and on: of the others */
+#define GROUP_AGAIN 0x2000u
 #define NO_BLOCK UINT32_MAX
 
 static const char *const types[16] = {[SIM_MESH_DATA] = "data",
@@ -97,13 +102,16 @@ struct target {
     uint32_t node;
     bool has_answered; /* in this step */
     bool is_whole;     /* of this block */
-    bool is_dropped;
+    bool is_dropped;   /* in this round */
+    bool is_done;      /* confirmed */
 };
 
 /* The distributor's side. */
 struct client {
     uint8_t step; /* enum step */
     uint8_t retries;
+    bool is_again;     /* not the first round */
+    bool has_advanced; /* somebody was confirmed in this round */
     bool is_sending;
     bool has_to_send;      /* the bearer's queue was full */
     uint32_t first, limit; /* of target[], those updated now */
@@ -188,15 +196,20 @@ static bool is_unicast(const struct dfu *d)
     return d->together == 1;
 }
 
-static uint16_t group_of(const struct dfu *d, uint32_t target)
+static uint16_t group_of(const struct dfu *d, uint32_t target, bool is_again)
 {
-    return (uint16_t)(SIM_MESH_GROUP + target / d->together % GROUPS);
+    return (uint16_t)(SIM_MESH_GROUP + (is_again ? GROUP_AGAIN : 0) + target / d->together % GROUPS);
+}
+
+static bool is_active(const struct target *t)
+{
+    return !t->is_dropped && !t->is_done;
 }
 
 /* Whether this step's message concerns the target, and it did not answer yet. */
 static bool is_open(const struct client *c, const struct target *t)
 {
-    return !t->is_dropped && !t->has_answered && !(c->step == STEP_CHECK && t->is_whole);
+    return is_active(t) && !t->has_answered && !(c->step == STEP_CHECK && t->is_whole);
 }
 
 /* First open target at or after `at`; limit: none. */
@@ -244,7 +257,7 @@ static void send_message(struct dfu *d, sim_time now)
     struct client *c = &d->client;
     uint8_t head[SIM_MESH_HEAD];
     size_t len = compose(d, head);
-    uint16_t to = is_unicast(d) ? sim_mesh_address(d->target[c->at].node) : group_of(d, c->first);
+    uint16_t to = is_unicast(d) ? sim_mesh_address(d->target[c->at].node) : group_of(d, c->first, c->is_again);
     enum sim_mesh_type type = c->step == STEP_CHUNKS ? SIM_MESH_DATA : SIM_MESH_REQUEST;
     c->is_sending = sim_mesh_send(d->mesh, d->distributor, now, to, type, head, len) == 0;
     c->has_to_send = !c->is_sending;
@@ -269,18 +282,42 @@ static void begin_step(struct dfu *d, sim_time now, enum step step)
         send_message(d, now);
 }
 
+static bool is_anybody_left(const struct dfu *d, uint32_t first, uint32_t limit)
+{
+    for (uint32_t i = first; i < limit; i++)
+        if (is_active(&d->target[i]))
+            return true;
+    return false;
+}
+
+static uint32_t end_of_batch(const struct dfu *d, uint32_t first)
+{
+    return d->together < d->target_count - first ? first + d->together : d->target_count;
+}
+
+/* The first targets from `first` on that are not done: together, from the update on. */
 static void begin_batch(struct dfu *d, sim_time now, uint32_t first)
 {
     struct client *c = &d->client;
+    while (first < d->target_count && !is_anybody_left(d, first, end_of_batch(d, first)))
+        first = end_of_batch(d, first);
+    if (first == d->target_count && c->has_advanced) {
+        c->has_advanced = false;
+        c->is_again = true;
+        for (uint32_t i = 0; i < d->target_count; i++)
+            d->target[i].is_dropped = false;
+        for (first = 0; first < d->target_count && !is_anybody_left(d, first, end_of_batch(d, first));)
+            first = end_of_batch(d, first);
+    }
     c->first = first;
-    c->limit = d->together < d->target_count - first ? first + d->together : d->target_count;
+    c->limit = end_of_batch(d, first);
     c->block = 0;
-    if (first == d->target_count) {
-        c->step = STEP_DONE;
-        c->retry_at = SIM_NEVER;
+    if (first < d->target_count) {
+        begin_step(d, now, STEP_UPDATE);
         return;
     }
-    begin_step(d, now, STEP_UPDATE);
+    c->step = STEP_DONE;
+    c->retry_at = SIM_NEVER;
 }
 
 static void begin_block(struct dfu *d, sim_time now, uint32_t block)
@@ -304,13 +341,18 @@ static bool send_chunk_from(struct dfu *d, sim_time now, uint32_t chunk)
     return true;
 }
 
+static void next_block(struct dfu *d, sim_time now)
+{
+    if (d->client.block + 1 < d->blocks)
+        begin_block(d, now, d->client.block + 1);
+    else
+        begin_step(d, now, STEP_CONFIRM);
+}
+
 static void end_step(struct dfu *d, sim_time now)
 {
     struct client *c = &d->client;
-    bool is_anybody_left = false;
-    for (uint32_t i = c->first; i < c->limit; i++)
-        is_anybody_left |= !d->target[i].is_dropped;
-    if (!is_anybody_left) {
+    if (!is_anybody_left(d, c->first, c->limit)) {
         begin_batch(d, now, c->limit);
         return;
     }
@@ -321,9 +363,13 @@ static void end_step(struct dfu *d, sim_time now)
     case STEP_START:
         begin_block(d, now, 0);
         break;
-    case STEP_BLOCK:
-        fill(&c->missing, chunks_of_block(d, c->block));
-        (void)send_chunk_from(d, now, 0);
+    case STEP_BLOCK: /* a block that all have, from an earlier round, is passed over */
+        memset(&c->missing, 0, sizeof(c->missing));
+        for (uint32_t i = c->first; i < c->limit; i++)
+            if (is_active(&d->target[i]) && !d->target[i].is_whole)
+                fill(&c->missing, chunks_of_block(d, c->block));
+        if (!send_chunk_from(d, now, 0))
+            next_block(d, now);
         break;
     case STEP_CHUNKS:
         sim_bit_clear(c->missing.word, c->chunk);
@@ -331,14 +377,13 @@ static void end_step(struct dfu *d, sim_time now)
             begin_step(d, now, STEP_CHECK);
         break;
     case STEP_CHECK:
-        if (send_chunk_from(d, now, 0))
-            break;
-        if (c->block + 1 < d->blocks)
-            begin_block(d, now, c->block + 1);
-        else
-            begin_step(d, now, STEP_CONFIRM);
+        if (!send_chunk_from(d, now, 0))
+            next_block(d, now);
         break;
     case STEP_CONFIRM:
+        for (uint32_t i = c->first; i < c->limit; i++)
+            if (is_active(&d->target[i]))
+                d->target[i].is_done = c->has_advanced = true;
         begin_batch(d, now, c->limit);
         break;
     case STEP_IDLE:
@@ -394,7 +439,7 @@ static void hear_answer(struct dfu *d, sim_time now, uint32_t from, const uint8_
 {
     struct client *c = &d->client;
     uint32_t i = d->index[from];
-    if (i < c->first || i >= c->limit || d->target[i].is_dropped)
+    if (i < c->first || i >= c->limit || !is_active(&d->target[i]))
         return;
     switch ((enum message)head[0]) {
     case UPDATE_STATUS:
@@ -429,7 +474,7 @@ static void hear_answer(struct dfu *d, sim_time now, uint32_t from, const uint8_
     if (!is_open(c, t))
         return;
     t->has_answered = true;
-    t->is_whole = c->step == STEP_CHECK && head[1] == MISSING_NONE;
+    t->is_whole = head[0] == BLOCK_STATUS && head[1] == MISSING_NONE;
     if (--c->pending == 0 && !c->is_sending)
         end_step(d, now);
 }
@@ -558,7 +603,11 @@ static void on_sent(void *ctx, uint32_t node, sim_time now)
 static bool on_listens(void *ctx, uint32_t node, uint16_t group)
 {
     const struct dfu *d = ctx;
-    return d->index[node] != UINT32_MAX && group_of(d, d->index[node]) == group;
+    uint32_t i = d->index[node];
+    if (i == UINT32_MAX)
+        return false;
+    return group == group_of(d, i, false) ||
+           (group == group_of(d, i, true) && !sim_baseline_is_complete(&d->base, node));
 }
 
 static const struct sim_mesh_ops mesh_ops = {.message = on_message, .sent = on_sent, .listens = on_listens};

@@ -185,7 +185,7 @@ struct sim_attack {
  *   deluge_packet = 23 B     ; payload of a packet
  *   dfu_block = 4096 B
  *   dfu_chunk = 256 B
- *   dfu_ttl = 5
+ *   dfu_ttl = 7
  *   dfu_transmits = 3        ; network transmit count
  *   dfu_relay_transmits = 3
  *   dfu_targets = 0          ; nodes updated together; 0: all

@@ -180,7 +180,7 @@ const struct sim_key sim_keys[] = {
     NUMBER("baseline", "deluge_packet", SIM_SIZE, baseline.deluge_packet_bytes, 1, 100, "1 B to 100 B", "23 B"),
     NUMBER("baseline", "dfu_block", SIM_SIZE, baseline.dfu_block_bytes, 64, 1048576, "64 B to 1 MB", "4096 B"),
     NUMBER("baseline", "dfu_chunk", SIM_SIZE, baseline.dfu_chunk_bytes, 8, 377, "8 B to 377 B", "256 B"),
-    NUMBER("baseline", "dfu_ttl", SIM_COUNT, baseline.dfu_ttl, 0, 127, "0 to 127", "5"),
+    NUMBER("baseline", "dfu_ttl", SIM_COUNT, baseline.dfu_ttl, 0, 127, "0 to 127", "7"),
     NUMBER("baseline", "dfu_transmits", SIM_COUNT, baseline.dfu_transmits, 1, 8, "1 to 8", "3"),
     NUMBER("baseline", "dfu_relay_transmits", SIM_COUNT, baseline.dfu_relay_transmits, 1, 8, "1 to 8", "3"),
     NUMBER("baseline", "dfu_targets", SIM_COUNT, baseline.dfu_targets, 0, SIM_NODES_MAX, "0 to 1048576", "0"),
