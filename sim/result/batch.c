@@ -68,25 +68,28 @@ const struct sim_batch_key *sim_batch_last(const struct sim_batch *b)
             return (x) < (y) ? -1 : 1;                                                                                 \
     } while (0)
 
+/* What one node told at one time stays in the order it told it: all of it comes from one rank. */
+struct item {
+    const struct head *head;
+    size_t order;
+};
+
 static int by_key(const void *left, const void *right)
 {
-    const struct head *l = *(const struct head *const *)left, *r = *(const struct head *const *)right;
-    COMPARE(l->key.at, r->key.at);
-    COMPARE(l->key.node, r->key.node);
-    COMPARE(l->key.kind, r->key.kind);
-    COMPARE(l->key.a, r->key.a);
-    COMPARE(l->key.b, r->key.b);
-    COMPARE(l->size, r->size);
-    return memcmp(l + 1, r + 1, (size_t)l->size);
+    const struct item *l = left, *r = right;
+    COMPARE(l->head->key.at, r->head->key.at);
+    COMPARE(l->head->key.node, r->head->key.node);
+    COMPARE(l->order, r->order);
+    return 0;
 }
 
-static size_t collect(const struct sim_buffer *buffer, const struct head **list)
+/* Puts a buffer's entries behind the first n of the list, or only counts them. Returns how many there are then. */
+static size_t collect(const struct sim_buffer *buffer, struct item *list, size_t n)
 {
-    size_t n = 0;
     for (size_t at = 0; at < buffer->size; n++) {
         const struct head *head = (const struct head *)(const void *)(buffer->data + at);
         if (list != NULL)
-            list[n] = head;
+            list[n] = (struct item){head, n};
         at += sizeof *head + padded((size_t)head->size);
     }
     return n;
@@ -97,7 +100,7 @@ int sim_batch_gather(struct sim_batch *b, sim_time limit,
                      void *ctx)
 {
     int result = b->failed ? -1 : 0;
-    const struct head **list = NULL;
+    struct item *list = NULL;
     struct sim_buffer kept = {0};
     unsigned ranks = sim_parallel_size();
     if (ranks > 1)
@@ -106,30 +109,30 @@ int sim_batch_gather(struct sim_batch *b, sim_time limit,
         b->own.size = 0;
         return result;
     }
-    size_t n = collect(&b->kept, NULL) + collect(&b->own, NULL);
+    size_t n = collect(&b->own, NULL, collect(&b->kept, NULL, 0));
     for (unsigned r = 1; r < ranks; r++)
-        n += collect(&b->in[r], NULL);
+        n = collect(&b->in[r], NULL, n);
     if (n == 0)
         return result;
     list = malloc(n * sizeof *list);
     if (list == NULL)
         return -1;
-    size_t filled = collect(&b->kept, list);
-    filled += collect(&b->own, list + filled);
+    size_t filled = collect(&b->own, list, collect(&b->kept, list, 0));
     for (unsigned r = 1; r < ranks; r++)
-        filled += collect(&b->in[r], list + filled);
+        filled = collect(&b->in[r], list, filled);
     qsort(list, n, sizeof *list, by_key);
     for (size_t i = 0; i < n; i++) {
-        if (list[i]->key.at < limit) {
-            take(ctx, &list[i]->key, (const uint8_t *)(list[i] + 1), (size_t)list[i]->size);
+        const struct head *head = list[i].head;
+        if (head->key.at < limit) {
+            take(ctx, &head->key, (const uint8_t *)(head + 1), (size_t)head->size);
             continue;
         }
-        size_t size = sizeof **list + padded((size_t)list[i]->size);
+        size_t size = sizeof *head + padded((size_t)head->size);
         uint8_t *to = sim_buffer_add(&kept, size);
         if (to == NULL)
             result = -1;
         else
-            memcpy(to, list[i], size);
+            memcpy(to, head, size);
     }
     sim_buffer_free(&b->kept);
     b->kept = kept;

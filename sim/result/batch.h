@@ -1,7 +1,8 @@
 /*
  * Happenings of all ranks in one order: every rank adds its own with their time; rank 0 gathers them at every sample and
- * takes them in the order (time, node, kind, a, b, content), which no distribution over ranks changes. What lies at or
- * behind the sample's time waits for the next one, since another rank may yet tell something before it.
+ * takes them in the order (time, node, as told), which no distribution over ranks changes as long as what is about a
+ * node is told on one rank. What lies at or behind the sample's time waits for the next one, since another rank may yet
+ * tell something before it.
  */
 #ifndef SIM_BATCH_H
 #define SIM_BATCH_H

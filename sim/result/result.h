@@ -2,7 +2,7 @@
  * Results of a run: a folder with
  *
  *   run.json       attributes (version, scenario, configuration hash, seed, stack, ranks, compiler), sums, headline figures
- *   rows.csv       every happening: time_us,node,what,a,b,text - ordered by time, node, kind
+ *   rows.csv       every happening: time_us,node,what,a,b,text - ordered by time, node, as told
  *   nodes.csv      one line a node: position, hops, complete, installed, energy, frames
  *   curve.csv      one line a sample: time_us, nodes complete, installed, confirmed, down, frames by type, collisions
  *   result.sqlite  the same as tables run, row, node, curve; several runs of a sweep share one by run id

@@ -76,8 +76,8 @@ static void rows_are_sorted_and_quoted(void **state)
     sim_feed_time(&feed, 1000);
     assert_int_equal(sim_result_sample(r, feed.engine), 0);
     assert_content(dir, "rows.csv",
-                   "time_us,node,what,a,b,text\n500,2,decision,2,1,\"hold, \"\"2 %\"\"\nof 5\"\n900,1,complete,2,0,\n"
-                   "900,1,installed,2,0,\n900,3,complete,2,0,\n");
+                   "time_us,node,what,a,b,text\n500,2,decision,2,1,\"hold, \"\"2 %\"\"\nof 5\"\n900,1,installed,2,0,\n"
+                   "900,1,complete,2,0,\n900,3,complete,2,0,\n");
     sim_feed_row(&feed, 1400, 2, SIM_ROW_ROLLED_BACK, 2, 3, NULL);
     sim_feed_time(&feed, 2000);
     assert_int_equal(sim_result_close(r, feed.engine, "done"), 0);
