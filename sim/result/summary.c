@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define FLUSH_SIZE (1u << 20)
+
 /* While summaries are taken, in order of nodes. */
 struct tally {
     struct sim_result *r;
@@ -40,6 +42,8 @@ static void write_node(struct sim_result *r, const struct sim_node_summary *s)
     put_time(out, s->confirmed_at);
     sim_out_print(out, ",%" PRIu32 ",%u,%" PRIu32 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n", s->release, s->is_down,
                   s->frames, s->tx_us, s->rx_us, s->energy_uj);
+    if (out->size >= FLUSH_SIZE)
+        (void)sim_out_flush(out); /* a failure stays and shows when the file is closed */
 }
 
 static bool is_target(const struct sim_scenario *s, const struct sim_node_summary *n)
