@@ -1,6 +1,6 @@
 /*
  * An engine that only says what it is told to: the result module's tests feed it happenings by hand, without a world.
- * One at a time; one rank.
+ * One at a time; one rank. Its body is sim_feed_engine.h.
  */
 #ifndef SIM_FEED_H
 #define SIM_FEED_H

@@ -16,7 +16,7 @@
 #include "sim/result/database.h"
 #include "sim/result/interval.h"
 #include "sim/result/report.h"
-#include "sim_feed.h"
+#include "sim_feed_engine.h"
 
 static char top[64];
 

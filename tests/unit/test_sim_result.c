@@ -22,7 +22,7 @@
 #include "sim/result/database.h"
 #include "sim/result/interval.h"
 #include "sim/result/out.h"
-#include "sim_feed.h"
+#include "sim_feed_engine.h"
 
 static char top[64]; /* folder of all tests */
 

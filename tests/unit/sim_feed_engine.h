@@ -1,3 +1,10 @@
+/*
+ * The body of sim_feed.h, for the one source file of a test program: it stands in for the engine, which would clash in
+ * the folder's archive with the real one that other tests use.
+ */
+#ifndef SIM_FEED_ENGINE_H
+#define SIM_FEED_ENGINE_H
+
 #include "meshd/release/release.h"
 #include "sim_feed.h"
 
@@ -224,3 +231,5 @@ int sim_feed_remove(const char *dir)
 {
     return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
+
+#endif
