@@ -37,7 +37,7 @@
 #define FAR_US 200000         /* own events that started longer before overlap nothing that is being decided */
 #define HEARD_TURN 30         /* a node has fewer links than that many bits can tell */
 #define HEARD_LINK (UINT32_MAX >> (32 - HEARD_TURN))
-#define AHEAD 4 /* receivers whose state is fetched ahead */
+#define AHEAD 3 /* receivers whose state is fetched ahead */
 
 enum scan { SCAN_OFF, SCAN_NONE, SCAN_STEADY, SCAN_DUTY };
 
@@ -799,17 +799,19 @@ static void prefetch(void *phy, struct sim_event_key next, unsigned stage)
     if (stage == 1) {
         __builtin_prefetch(tx);
         __builtin_prefetch(tx->caught);
+        if (next.kind == EVENT_END)
+            __builtin_prefetch(tx->data + 32);
         for (uint32_t i = 0; i < links; i += 16)
             __builtin_prefetch(&link[i]);
         return;
     }
     bool is_first = next.kind == EVENT_PRIMARY || b->is_legacy;
     for (uint32_t i = 0; i < links; i++) {
-        if (is_first || (tx->caught[i / 64] >> i % 64 & 1)) {
-            __builtin_prefetch(&b->receiver[link[i].node - b->f->first]);
-            if (next.kind == EVENT_END)
-                __builtin_prefetch(&b->e->host[link[i].node - b->f->first]);
-        }
+        if (!is_first && !(tx->caught[i / 64] >> i % 64 & 1))
+            continue;
+        __builtin_prefetch(&b->receiver[link[i].node - b->f->first]);
+        if (next.kind == EVENT_END)
+            __builtin_prefetch(&b->e->host[link[i].node - b->f->first]);
     }
 }
 
