@@ -140,7 +140,7 @@ static bool is_beyond(int32_t a, int32_t b, int64_t reach_mm)
 static bool add_near(struct sim_engine *e, const struct sim_on_air *entry, uint32_t *n)
 {
     if (*n == e->near_cap) {
-        uint32_t cap = 2 * e->near_cap;
+        uint32_t cap = e->near_cap ? 2 * e->near_cap : 64;
         struct sim_on_air *near = realloc(e->near, cap * sizeof *near);
         if (near == NULL) {
             sim_engine_fail(e, "out of memory for transmissions");
@@ -490,7 +490,9 @@ static int load_pool(struct sim_engine *e, struct sim_archive *a)
     if (slot_bytes != p->slot_bytes)
         return sim_archive_fail(a, "the checkpoint is of another field");
     struct sim_tx *copy = malloc(p->slot_bytes);
-    int result = copy == NULL ? sim_archive_fail(a, "out of memory") : 0;
+    if (copy == NULL)
+        return sim_archive_fail(a, "out of memory");
+    int result = 0;
     for (uint64_t i = 0; result == 0 && i < used; i++) {
         result = sim_archive_get(a, copy, p->slot_bytes);
         if (result == 0 && (copy->node >= e->field->count || copy->len > sizeof copy->data || copy->type > 15))
