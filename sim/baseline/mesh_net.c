@@ -134,7 +134,8 @@ void sim_mesh_receive(struct sim_mesh *m, uint32_t node, sim_time now, const str
     if (!is_mine && (pdu[1] & TTL_MASK) >= 2)
         relay(m, n, pdu, len);
     if (is_mine || (to >= SIM_MESH_GROUP && m->config.ops->listens(m->config.ctx, node, to)))
-        mesh_sar_receive(m, node, now, source, to, is_control, pdu + MESH_NET_HEADER, len - MESH_NET_HEADER - mic);
+        mesh_sar_receive(m, node, now, source, to, sequence, is_control, pdu + MESH_NET_HEADER,
+                         len - MESH_NET_HEADER - mic);
 }
 
 /* --- the mesh ------------------------------------------------------------------------------------------------------ */

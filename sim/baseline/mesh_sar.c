@@ -23,8 +23,9 @@
 
 #define SEGMENTED 0x80
 #define UNSEGMENTED_MAX 15 /* message and MIC */
-#define SEQUENCE_MASK 0x1FFFu
-#define SEQUENCE_OLD 0x1000u
+#define ZERO_MASK 0x1FFFu  /* SeqZero: the end of the first segment's sequence number */
+#define SEQUENCE_MASK 0xFFFFFFu
+#define SEQUENCE_OLD 0x800000u
 
 /* --- sending ------------------------------------------------------------------------------------------------------- */
 
@@ -106,7 +107,7 @@ int sim_mesh_send(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t to, 
     tx->type = (uint8_t)type;
     tx->to = to;
     tx->len = (uint16_t)with_mic;
-    tx->sequence = n->sequence & SEQUENCE_MASK;
+    tx->sequence = n->sequence & ZERO_MASK;
     tx->began_at = now;
     tx->timer_at = SIM_NEVER;
     if (!tx->is_segmented) {
@@ -182,7 +183,7 @@ static void send_ack(struct sim_mesh *m, uint32_t node, sim_time now, struct mes
     rx->ack_at = SIM_NEVER;
     if (rx->to >= SIM_MESH_GROUP)
         return;
-    pdu[1] = (uint8_t)(rx->sequence >> 6);
+    pdu[1] = (uint8_t)((rx->sequence & ZERO_MASK) >> 6);
     pdu[2] = (uint8_t)(rx->sequence << 2);
     pdu[3] = (uint8_t)(rx->got >> 24);
     pdu[4] = (uint8_t)(rx->got >> 16);
@@ -193,7 +194,7 @@ static void send_ack(struct sim_mesh *m, uint32_t node, sim_time now, struct mes
 }
 
 /* The context of this message, new or known; NULL: old, or no room. */
-static struct mesh_rx *find_rx(struct sim_mesh *m, uint32_t node, uint16_t from, uint16_t to, uint16_t sequence,
+static struct mesh_rx *find_rx(struct sim_mesh *m, uint32_t node, uint16_t from, uint16_t to, uint32_t sequence,
                                uint8_t last)
 {
     unsigned count;
@@ -202,7 +203,7 @@ static struct mesh_rx *find_rx(struct sim_mesh *m, uint32_t node, uint16_t from,
         bool is_same = (rx[i].is_used || rx[i].is_whole) && rx[i].from == from && rx[i].to == to;
         if (is_same && rx[i].sequence == sequence)
             return rx[i].last == last ? &rx[i] : NULL;
-        if (is_same && ((uint32_t)(sequence - rx[i].sequence) & SEQUENCE_MASK) >= SEQUENCE_OLD)
+        if (is_same && ((sequence - rx[i].sequence) & SEQUENCE_MASK) >= SEQUENCE_OLD)
             return NULL;
         if (is_same) { /* the sender has gone on to another message */
             rx[i].is_used = rx[i].is_whole = false;
@@ -228,10 +229,11 @@ static struct mesh_rx *find_rx(struct sim_mesh *m, uint32_t node, uint16_t from,
     return free_one;
 }
 
-static void hear_segment(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to,
+static void hear_segment(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to, uint32_t number,
                          const uint8_t *pdu, size_t n)
 {
-    uint16_t sequence = (uint16_t)((pdu[1] & 0x7F) << 6 | pdu[2] >> 2);
+    uint32_t zero = (uint32_t)(pdu[1] & 0x7F) << 6 | pdu[2] >> 2;
+    uint32_t sequence = (number - ((number - zero) & ZERO_MASK)) & SEQUENCE_MASK;
     uint8_t segment = (uint8_t)((pdu[2] & 3) << 3 | pdu[3] >> 5), last = pdu[3] & 31;
     size_t size = n - 4;
     if (segment > last || size == 0 || size > MESH_SEGMENT || (segment < last && size != MESH_SEGMENT))
@@ -270,8 +272,8 @@ static void hear_segment(struct sim_mesh *m, uint32_t node, sim_time now, uint16
     }
 }
 
-void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to, bool is_control,
-                      const uint8_t *pdu, size_t n)
+void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to, uint32_t sequence,
+                      bool is_control, const uint8_t *pdu, size_t n)
 {
     if (is_control) {
         if (pdu[0] == 0)
@@ -280,7 +282,7 @@ void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t 
     }
     if ((pdu[0] & SEGMENTED) != 0) {
         if (n > 4)
-            hear_segment(m, node, now, from, to, pdu, n);
+            hear_segment(m, node, now, from, to, sequence, pdu, n);
         return;
     }
     if (n > 1 + MESH_MIC)

@@ -53,7 +53,7 @@ struct mesh_rx {
     uint8_t last;
     uint8_t tail; /* bytes in the last segment */
     uint16_t from, to;
-    uint16_t sequence;
+    uint32_t sequence; /* of its first segment */
     uint32_t got;
     sim_time ack_at, acked_at, discard_at;
     uint8_t head[SIM_MESH_HEAD];
@@ -104,8 +104,9 @@ int mesh_net_send(struct sim_mesh *m, uint32_t node, uint16_t to, enum sim_mesh_
 
 /* --- mesh_sar.c, for the network layer ----------------------------------------------------------------------------- */
 
-void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to, bool is_control,
-                      const uint8_t *pdu, size_t n);
+/* sequence: of the network PDU, 24 bits. */
+void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to, uint32_t sequence,
+                      bool is_control, const uint8_t *pdu, size_t n);
 /* The bearer is done with a PDU. */
 void mesh_sar_done(struct sim_mesh *m, uint32_t node, sim_time now, enum mesh_notify what);
 /* The first transmission of a segment begins. */

@@ -133,6 +133,24 @@ static void dropped_targets_get_another_round(void **state)
     }
 }
 
+/* The confirmation comes 6,000 PDUs after the last message to the target alone, which is more than half of what
+ * SeqZero counts: it must not be taken for an old one. */
+static void far_sequence_numbers_are_new(void **state)
+{
+    (void)state;
+    struct baseline_rig r;
+    baseline_rig_open(&r, sim_baseline_mesh_dfu(), WORLD(IDEAL, "2", "24 KB", ""), 1);
+    baseline_rig_run(&r, 1, BASELINE_SECONDS(3000));
+    assert_int_equal(r.complete, 1);
+    assert_true(baseline_rig_frames(&r, "data") > 2 * 3 * 0x1000);
+    sim_time complete = r.last;
+    baseline_rig_run(&r, 2, BASELINE_SECONDS(3000));
+    assert_true(sim_engine_next(r.e) == SIM_NEVER);
+    assert_true(sim_engine_now(r.e) <
+                complete + BASELINE_SECONDS(12)); /* two passes more, then asked once and answered */
+    baseline_rig_close(&r);
+}
+
 /* TTL 2 is one relay: the third hop hears nothing and is dropped, the others are not held up by it for ever. */
 static void nodes_beyond_the_ttl_are_dropped(void **state)
 {
@@ -195,6 +213,7 @@ int main(void)
         cmocka_unit_test(groups_are_updated_one_after_the_other),
         cmocka_unit_test(loss_is_repaired),
         cmocka_unit_test(dropped_targets_get_another_round),
+        cmocka_unit_test(far_sequence_numbers_are_new),
         cmocka_unit_test(nodes_beyond_the_ttl_are_dropped),
         cmocka_unit_test(it_repeats_exactly),
         cmocka_unit_test(impossible_plans_are_refused),
