@@ -39,7 +39,7 @@ int sim_baseline_load(struct sim_baseline *b, struct sim_archive *a);
 /* A delay of 0 to limit_us - 1, drawn by the node. */
 sim_time sim_baseline_jitter(struct sim_baseline *b, uint32_t node, uint32_t limit_us);
 
-/* --- sets of packets as bits of 64-bit words ----------------------------------------------------------------------- */
+/* --- sets of packets as bits of 64-bit words --------------------------------------------------------------------- */
 
 #define SIM_BITS_WORDS(n) (((size_t)(n) + 63) / 64)
 
@@ -58,7 +58,7 @@ static inline void sim_bit_clear(uint64_t *bits, uint32_t i)
     bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 
-/* --- numbers in frames, little-endian ------------------------------------------------------------------------------ */
+/* --- numbers in frames, little-endian ---------------------------------------------------------------------------- */
 
 static inline void sim_put16(uint8_t *p, uint32_t v)
 {

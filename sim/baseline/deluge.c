@@ -121,7 +121,7 @@ static void fill(struct bits *b, uint32_t n)
         sim_bit_set(b->word, i);
 }
 
-/* --- phases -------------------------------------------------------------------------------------------------------- */
+/* --- phases ------------------------------------------------------------------------------------------------------ */
 
 static void begin_round(struct deluge *d, uint32_t node, sim_time now, uint64_t tau_us)
 {
@@ -206,7 +206,7 @@ static void advance(struct deluge *d, uint32_t node, sim_time now)
     }
 }
 
-/* --- frames -------------------------------------------------------------------------------------------------------- */
+/* --- frames ------------------------------------------------------------------------------------------------------ */
 
 static uint8_t *begin_frame(const struct deluge *d, struct sim_frame *frame, uint32_t node, unsigned type, size_t body)
 {
@@ -352,7 +352,7 @@ static void deluge_receive(void *ctx, uint32_t node, sim_time now, const struct 
         hear_data(d, node, now, body);
 }
 
-/* --- the stack ----------------------------------------------------------------------------------------------------- */
+/* --- the stack --------------------------------------------------------------------------------------------------- */
 
 static void deluge_close(void *ctx)
 {

@@ -176,7 +176,7 @@ static void fill(struct chunks *c, uint32_t n)
         sim_bit_set(c->word, i);
 }
 
-/* --- distributor --------------------------------------------------------------------------------------------------- */
+/* --- distributor ------------------------------------------------------------------------------------------------- */
 
 static void end_step(struct dfu *d, sim_time now);
 
@@ -503,7 +503,7 @@ static void hear_answer(struct dfu *d, sim_time now, uint32_t from, const uint8_
         go_on(d, now);
 }
 
-/* --- targets ------------------------------------------------------------------------------------------------------- */
+/* --- targets ----------------------------------------------------------------------------------------------------- */
 
 static void take_chunk(struct dfu *d, uint32_t node, sim_time now, uint32_t chunk)
 {
@@ -602,7 +602,7 @@ static void answer_now(struct dfu *d, uint32_t node, sim_time now)
         s->answer_at = now + ANSWER_LEAST_US;
 }
 
-/* --- from the mesh ------------------------------------------------------------------------------------------------- */
+/* --- from the mesh ----------------------------------------------------------------------------------------------- */
 
 static void on_message(void *ctx, uint32_t node, sim_time now, uint16_t from, bool is_group, const uint8_t *head,
                        size_t len)
@@ -636,7 +636,7 @@ static bool on_listens(void *ctx, uint32_t node, uint16_t group)
 
 static const struct sim_mesh_ops mesh_ops = {.message = on_message, .sent = on_sent, .listens = on_listens};
 
-/* --- the stack ----------------------------------------------------------------------------------------------------- */
+/* --- the stack --------------------------------------------------------------------------------------------------- */
 
 static void dfu_close(void *ctx)
 {

@@ -13,7 +13,7 @@
 #define CONTROL 0x80
 #define TTL_MASK 0x7F
 
-/* --- bearer -------------------------------------------------------------------------------------------------------- */
+/* --- bearer ------------------------------------------------------------------------------------------------------ */
 
 static bool take_next(struct mesh_node *n)
 {
@@ -56,7 +56,7 @@ int sim_mesh_write(struct sim_mesh *m, uint32_t node, sim_time now, struct sim_f
     return 1;
 }
 
-/* --- network ------------------------------------------------------------------------------------------------------- */
+/* --- network ----------------------------------------------------------------------------------------------------- */
 
 int mesh_net_send(struct sim_mesh *m, uint32_t node, uint16_t to, enum sim_mesh_type type, bool is_control,
                   const uint8_t *pdu, size_t n, enum mesh_notify notify)
@@ -138,7 +138,7 @@ void sim_mesh_receive(struct sim_mesh *m, uint32_t node, sim_time now, const str
                          len - MESH_NET_HEADER - mic);
 }
 
-/* --- the mesh ------------------------------------------------------------------------------------------------------ */
+/* --- the mesh ---------------------------------------------------------------------------------------------------- */
 
 void sim_mesh_expire(struct sim_mesh *m, uint32_t node, sim_time now)
 {

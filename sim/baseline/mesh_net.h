@@ -13,10 +13,10 @@
  *              for this node alone is relayed with TTL - 1 while its TTL is 2 or more. Every node relays.
  *   Transport  Messages of up to 11 bytes travel in one PDU, longer ones in segments of 12 bytes (at most 32), MIC of 4
  *              bytes included, 60 ms apart from start to start (or when the bearer is done). To a group all segments go
- *              three times, 250 ms between them. To one node what is not acknowledged is repeated after 200 ms + 50 ms *
- *              (TTL - 1), at most 5 times, 3 without progress. A receiver acknowledges a whole message at once, else
- *              1.36 s (at most) after a new segment, drops what stood still for 10 s, and reassembles at most two
- *              messages at a time, the distributor ten.
+ *              three times, with 250 ms after each pass. To one node what is not acknowledged is repeated after 200 ms
+ *              and 50 ms for each of TTL - 1, in at most 6 passes and 4 without progress. A receiver acknowledges a
+ *              whole message at once, else 1.36 s (at most) after a new segment, drops what stood still for 10 s, and
+ *              reassembles at most two messages at a time, the distributor ten.
  *
  * A message is known by its length and its first SIM_MESH_HEAD bytes; the rest is content that nobody looks at. The
  * network identifier (constant in a real network) carries the statistics' type.

@@ -27,7 +27,7 @@
 #define SEQUENCE_MASK 0xFFFFFFu
 #define SEQUENCE_OLD 0x800000u
 
-/* --- sending ------------------------------------------------------------------------------------------------------- */
+/* --- sending ----------------------------------------------------------------------------------------------------- */
 
 bool sim_mesh_is_sending(const struct sim_mesh *m, uint32_t node)
 {
@@ -175,7 +175,7 @@ static void hear_ack(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t f
         tx->timer_at = tx->began_at + SEGMENT_INTERVAL_US > now ? tx->began_at + SEGMENT_INTERVAL_US : now;
 }
 
-/* --- receiving ----------------------------------------------------------------------------------------------------- */
+/* --- receiving --------------------------------------------------------------------------------------------------- */
 
 static void send_ack(struct sim_mesh *m, uint32_t node, sim_time now, struct mesh_rx *rx)
 {
@@ -289,7 +289,7 @@ void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t 
         m->config.ops->message(m->config.ctx, node, now, from, to >= SIM_MESH_GROUP, pdu + 1, n - 1 - MESH_MIC);
 }
 
-/* --- timers -------------------------------------------------------------------------------------------------------- */
+/* --- timers ------------------------------------------------------------------------------------------------------ */
 
 void mesh_sar_expire(struct sim_mesh *m, uint32_t node, sim_time now)
 {

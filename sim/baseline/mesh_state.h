@@ -96,13 +96,13 @@ static inline struct mesh_rx *mesh_rx_of(const struct sim_mesh *m, uint32_t node
     return m->rx + (size_t)at * SIM_MESH_RX;
 }
 
-/* --- mesh_net.c, for transport ------------------------------------------------------------------------------------- */
+/* --- mesh_net.c, for transport ----------------------------------------------------------------------------------- */
 
 /* Hands a transport PDU (n bytes, MIC of the network not included) to the network layer. 0, or -1: no room. */
 int mesh_net_send(struct sim_mesh *m, uint32_t node, uint16_t to, enum sim_mesh_type type, bool is_control,
                   const uint8_t *pdu, size_t n, enum mesh_notify notify);
 
-/* --- mesh_sar.c, for the network layer ----------------------------------------------------------------------------- */
+/* --- mesh_sar.c, for the network layer --------------------------------------------------------------------------- */
 
 /* sequence: of the network PDU, 24 bits. */
 void mesh_sar_receive(struct sim_mesh *m, uint32_t node, sim_time now, uint16_t from, uint16_t to, uint32_t sequence,

@@ -111,7 +111,7 @@ static struct unicast_node *node_of(struct unicast *u, uint32_t node)
     return &u->node[node - u->base.first];
 }
 
-/* --- the tree ------------------------------------------------------------------------------------------------------ */
+/* --- the tree ---------------------------------------------------------------------------------------------------- */
 
 static void choose_parents(struct unicast *u, const struct sim_field *all)
 {
@@ -178,7 +178,7 @@ static uint32_t next_hop(const struct unicast *u, uint32_t node, const struct it
     return item->type == TYPE_STATUS ? u->parent[node] : hop_down(u, node, item->target);
 }
 
-/* --- the gateway's side -------------------------------------------------------------------------------------------- */
+/* --- the gateway's side ------------------------------------------------------------------------------------------ */
 
 static struct agent *agent_of(struct unicast *u, uint32_t node)
 {
@@ -276,7 +276,7 @@ static void advance_agent(struct unicast *u, struct agent *g, sim_time now)
         turn_to_next(u, g);
 }
 
-/* --- the target's side --------------------------------------------------------------------------------------------- */
+/* --- the target's side ------------------------------------------------------------------------------------------- */
 
 static void take_packet(struct unicast *u, uint32_t node, sim_time now, uint32_t packet)
 {
@@ -301,7 +301,7 @@ static void compose_status(struct unicast *u, uint32_t node, struct item *item)
             item->window[i / 8] |= (uint8_t)(1u << (i % 8));
 }
 
-/* --- one hop ------------------------------------------------------------------------------------------------------- */
+/* --- one hop ----------------------------------------------------------------------------------------------------- */
 
 static void drop_first(struct unicast_node *n)
 {
@@ -493,7 +493,7 @@ static sim_time unicast_next_expiry(void *ctx, uint32_t node)
     return own < next ? own : next;
 }
 
-/* --- the stack ----------------------------------------------------------------------------------------------------- */
+/* --- the stack --------------------------------------------------------------------------------------------------- */
 
 static void unicast_close(void *ctx)
 {

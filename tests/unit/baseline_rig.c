@@ -117,7 +117,7 @@ uint64_t baseline_rig_all(const struct baseline_rig *r)
     return all;
 }
 
-/* --- the same run, several times ----------------------------------------------------------------------------------- */
+/* --- the same run, several times --------------------------------------------------------------------------------- */
 
 static void advance(struct baseline_rig *r, sim_time until)
 {

@@ -22,7 +22,7 @@
     "degree = 9\n[release 2]\nat = 2 s\nsize = 4 KB\n" more
 #define PACKETS 43u
 
-/* --- flooding ------------------------------------------------------------------------------------------------------ */
+/* --- flooding ---------------------------------------------------------------------------------------------------- */
 
 static void flood_reaches_everybody_on_an_ideal_radio(void **state)
 {
@@ -93,7 +93,7 @@ static void flood_repeats_exactly(void **state)
                         BASELINE_SECONDS(8));
 }
 
-/* --- unicast ------------------------------------------------------------------------------------------------------- */
+/* --- unicast ----------------------------------------------------------------------------------------------------- */
 
 static void unicast_sends_each_packet_once_a_hop(void **state)
 {
@@ -169,7 +169,7 @@ static void unicast_repeats_exactly(void **state)
                         BASELINE_SECONDS(40));
 }
 
-/* --- what they share ----------------------------------------------------------------------------------------------- */
+/* --- what they share --------------------------------------------------------------------------------------------- */
 
 static void assert_refused(const struct sim_stack *stack, void (*spoil)(struct sim_scenario *s), const char *words)
 {
