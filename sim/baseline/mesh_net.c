@@ -9,19 +9,20 @@
 
 #define AD_TYPE_MESH 0x2A
 #define TRANSMIT_INTERVAL_US 20000
-#define PDU_END_US 2000 /* from the last start to the bearer being done: three packets of 47 bytes */
+#define RELAY_DELAY_US 20000 /* at most, random: neighbours that heard the same PDU must not all begin at once */
+#define PDU_END_US 2000      /* from the last start to the bearer being done: three packets of 47 bytes */
 #define CONTROL 0x80
 #define TTL_MASK 0x7F
 
 /* --- bearer ------------------------------------------------------------------------------------------------------ */
 
-static bool take_next(struct mesh_node *n)
+static bool take_next(struct mesh_node *n, sim_time now)
 {
     if (n->locals > 0) {
         n->now = n->local[0];
         n->locals--;
         memmove(n->local, n->local + 1, n->locals * sizeof(n->local[0]));
-    } else if (n->relays > 0) {
+    } else if (n->relays > 0 && n->relay[n->relay_first].due <= now) {
         n->now = n->relay[n->relay_first];
         n->relay_first = (uint8_t)((n->relay_first + 1) % MESH_RELAY_MAX);
         n->relays--;
@@ -37,7 +38,7 @@ int sim_mesh_write(struct sim_mesh *m, uint32_t node, sim_time now, struct sim_f
 {
     struct mesh_node *n = mesh_node_of(m, node);
     sim_mesh_expire(m, node, now);
-    if ((n->now.left == 0 && !take_next(n)) || n->repeat_at > now)
+    if ((n->now.left == 0 && !take_next(n, now)) || n->repeat_at > now)
         return 0;
     frame->data[0] = (uint8_t)(n->now.len + 1);
     frame->data[1] = AD_TYPE_MESH;
@@ -101,8 +102,9 @@ static bool is_known(struct mesh_node *n, uint32_t source, uint32_t sequence)
     return false;
 }
 
-static void relay(struct sim_mesh *m, struct mesh_node *n, const uint8_t *pdu, size_t len)
+static void relay(struct sim_mesh *m, uint32_t node, sim_time now, const uint8_t *pdu, size_t len)
 {
+    struct mesh_node *n = mesh_node_of(m, node);
     if (n->relays == MESH_RELAY_MAX)
         return;
     struct mesh_pdu *p = &n->relay[(n->relay_first + n->relays++) % MESH_RELAY_MAX];
@@ -112,6 +114,7 @@ static void relay(struct sim_mesh *m, struct mesh_node *n, const uint8_t *pdu, s
     p->notify = NOTIFY_NOBODY;
     memcpy(p->data, pdu, len);
     p->data[1]--;
+    p->due = now + sim_baseline_jitter(m->config.base, node, RELAY_DELAY_US);
 }
 
 void sim_mesh_receive(struct sim_mesh *m, uint32_t node, sim_time now, const struct sim_heard *heard)
@@ -132,7 +135,7 @@ void sim_mesh_receive(struct sim_mesh *m, uint32_t node, sim_time now, const str
         return;
     bool is_mine = to == sim_mesh_address(node);
     if (!is_mine && (pdu[1] & TTL_MASK) >= 2)
-        relay(m, n, pdu, len);
+        relay(m, node, now, pdu, len);
     if (is_mine || (to >= SIM_MESH_GROUP && m->config.ops->listens(m->config.ctx, node, to)))
         mesh_sar_receive(m, node, now, source, to, sequence, is_control, pdu + MESH_NET_HEADER,
                          len - MESH_NET_HEADER - mic);
@@ -160,8 +163,10 @@ sim_time sim_mesh_next(const struct sim_mesh *m, uint32_t node)
         next = n->done_at;
     if (n->now.left > 0 && n->repeat_at < next)
         next = n->repeat_at;
-    if (n->now.left == 0 && (n->locals > 0 || n->relays > 0))
+    if (n->now.left == 0 && n->locals > 0)
         next = 0;
+    else if (n->now.left == 0 && n->relays > 0 && n->relay[n->relay_first].due < next)
+        next = n->relay[n->relay_first].due;
     return next;
 }
 

@@ -10,7 +10,8 @@
  *              and 32 waiting, what comes on top is lost. Each is sent `transmits` (relayed: `relay_transmits`) times,
  *              20 ms and the radio's random delay apart.
  *   Network    Header 9 bytes, MIC 4 (control PDUs 8). A cache of 256 (source, sequence) drops repetitions; a PDU not
- *              for this node alone is relayed with TTL - 1 while its TTL is 2 or more. Every node relays.
+ *              for this node alone is relayed with TTL - 1 while its TTL is 2 or more, after a random delay of up to 20
+ *              ms as MshPRT recommends, so that neighbours do not begin at once. Every node relays.
  *   Transport  Messages of up to 11 bytes travel in one PDU, longer ones in segments of 12 bytes (at most 32), MIC of 4
  *              bytes included, 60 ms apart from start to start (or when the bearer is done). To a group all segments go
  *              three times, with 250 ms after each pass. To one node what is not acknowledged is repeated after 200 ms

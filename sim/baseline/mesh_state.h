@@ -24,6 +24,7 @@ struct mesh_pdu {
     uint8_t left;   /* transmissions to come */
     uint8_t notify; /* enum mesh_notify */
     uint8_t data[MESH_PDU_MAX];
+    sim_time due; /* not before */
 };
 
 /* A message being sent. */
