@@ -123,6 +123,7 @@ struct client {
     uint32_t pending;      /* answers */
     uint32_t block, chunk;
     struct chunks missing; /* chunks to send */
+    sim_time began_at;     /* the last message to a group, or to the first of those that are asked in turn */
     sim_time retry_at;
 };
 
@@ -268,6 +269,18 @@ static void send_message(struct dfu *d, sim_time now)
     c->retry_at = c->is_sending ? SIM_NEVER : now + ANSWER_LEAST_US;
 }
 
+/* To the group, or to the first of those that did not answer yet. */
+static void send_to_all(struct dfu *d, sim_time now)
+{
+    struct client *c = &d->client;
+    c->began_at = now;
+    c->at = open_from(d, c->first);
+    if (c->at == c->limit)
+        end_step(d, now);
+    else
+        send_message(d, now);
+}
+
 static void begin_step(struct dfu *d, sim_time now, enum step step)
 {
     struct client *c = &d->client;
@@ -280,11 +293,7 @@ static void begin_step(struct dfu *d, sim_time now, enum step step)
         d->target[i].has_answered = false;
         c->pending += is_open(c, &d->target[i]);
     }
-    c->at = open_from(d, c->first);
-    if (c->at == c->limit)
-        end_step(d, now);
-    else
-        send_message(d, now);
+    send_to_all(d, now);
 }
 
 static bool is_anybody_left(const struct dfu *d, uint32_t first, uint32_t limit)
@@ -406,8 +415,9 @@ static void go_on(struct dfu *d, sim_time now)
         send_message(d, now);
         return;
     }
+    sim_time timeout = c->began_at + (TIMEOUT_US + TIMEOUT_HOP_US * d->ttl) / RETRIES;
     if (c->step != STEP_CHUNKS && c->pending > 0)
-        c->retry_at = now + (TIMEOUT_US + TIMEOUT_HOP_US * d->ttl) / RETRIES;
+        c->retry_at = timeout > now ? timeout : now;
     else
         end_step(d, now);
 }
@@ -450,11 +460,7 @@ static void distributor_expire(struct dfu *d, sim_time now)
         end_step(d, now);
         return;
     }
-    c->at = open_from(d, c->first);
-    if (c->at == c->limit)
-        end_step(d, now);
-    else
-        send_message(d, now);
+    send_to_all(d, now);
 }
 
 static void hear_answer(struct dfu *d, sim_time now, uint32_t from, const uint8_t *head, size_t len)
