@@ -52,10 +52,10 @@ struct nf_target {
 };
 
 struct nf_node {
+    mp_time due; /* own timer, MP_NEVER none; first, beside what every reception looks at */
     struct mp_node mp;
     struct mp_device device; /* product, model, revision; version, release and floor of what runs */
     struct nf_target target;
-    mp_time due;               /* own timer, MP_NEVER none */
     mp_time open_since;        /* the target became open to this node; MP_NEVER not */
     mp_time breaker_since;     /* the breaker first delayed the target; MP_NEVER not */
     mp_time restart_refill;    /* next token for starting a fetch over */

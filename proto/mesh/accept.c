@@ -98,6 +98,7 @@ static void prune_manifests(struct mp_call *c)
         if (c->env->store->put(c->env->ctx, MP_KIND_MANIFEST, i, NULL, 0) < 0)
             c->n->events |= MP_EVENT_STORE;
         memset(c->n->manifests[i], 0, 8);
+        c->n->manifest_mask &= (uint8_t) ~(1u << i);
         mp_push_cancel(c->n, MP_PUSH_MANIFEST + i);
         c->n->events |= MP_EVENT_MANIFEST;
     }
@@ -206,6 +207,7 @@ static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len
         for (struct mp_neighbour *b = n->neighbours; b < n->neighbours + MP_NEIGHBOURS_MAX; b++)
             b->flags |= MP_NEIGHBOUR_KNOWN;
     n->heads[slot] = head;
+    n->head_mask |= (uint8_t)(1u << slot);
     n->events |= MP_EVENT_DIRECTIVE;
     see_epoch(c, &d);
     prune_manifests(c);
@@ -252,6 +254,7 @@ static int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
     if (error < 0)
         return error;
     memcpy(n->manifests[slot], id, 8);
+    n->manifest_mask |= (uint8_t)(1u << slot);
     n->events |= MP_EVENT_MANIFEST;
     mp_push_spread(c, MP_PUSH_MANIFEST + (unsigned)slot, SENDS_NEW);
     return MP_OK;
@@ -418,12 +421,15 @@ int mp_accept_load(struct mp_call *c)
             continue;
         mp_directive_id(c->env->crypto, raw, (size_t)len, id);
         n->heads[i] = mp_directive_head(&d, id);
+        n->head_mask |= (uint8_t)(1u << i);
         see_epoch(c, &d);
     }
     for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++) {
         len = c->env->store->get(c->env->ctx, MP_KIND_MANIFEST, i, raw, sizeof raw);
-        if (len == MP_MANIFEST_SIZE)
+        if (len == MP_MANIFEST_SIZE) {
             mp_manifest_id(c->env->crypto, raw, n->manifests[i]);
+            n->manifest_mask |= (uint8_t)(1u << i);
+        }
     }
     prune_manifests(c);
     len = c->env->store->get(c->env->ctx, MP_KIND_RECEIPT, 0, raw, sizeof raw);

@@ -58,7 +58,7 @@ static bool compare_heads(struct mp_call *c, const struct mp_summary *s)
         const struct mp_head *theirs = NULL;
         bool has_room = s->head_count < MP_RELEASES_MAX;
 
-        if (!mine->release)
+        if (!(c->n->head_mask >> i & 1))
             continue;
         for (unsigned j = 0; j < s->head_count; j++) {
             if (s->heads[j].release == mine->release)
@@ -90,7 +90,7 @@ static bool compare_manifests(struct mp_call *c, const struct mp_summary *s)
     for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++) {
         bool is_there = false;
 
-        if (mp_is_free_id(c->n->manifests[i]))
+        if (!(c->n->manifest_mask >> i & 1))
             continue;
         for (unsigned j = 0; j < s->manifest_count; j++)
             if (s->manifests[j] == mp_get32(c->n->manifests[i]))

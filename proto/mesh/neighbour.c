@@ -33,9 +33,9 @@ unsigned mp_neighbour_age_ms(const struct mp_neighbour *b, uint32_t now_ms)
 
 struct mp_neighbour *mp_neighbour_find(struct mp_node *n, uint32_t node)
 {
-    for (struct mp_neighbour *b = n->neighbours; b < n->neighbours + MP_NEIGHBOURS_MAX; b++)
-        if (b->node == node)
-            return b;
+    for (unsigned i = 0; i < MP_NEIGHBOURS_MAX; i++)
+        if (n->neighbour_tag[i] == (uint8_t)node && n->neighbours[i].node == node)
+            return &n->neighbours[i];
     return NULL;
 }
 
@@ -51,14 +51,18 @@ void mp_neighbour_age(struct mp_call *c, bool has_slept)
     for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++)
         if (has_slept || mp_neighbour_age_ms(b, c->now_ms) >> 8 > AGE_MAX_TICKS)
             b->heard = (uint16_t)((c->now_ms >> 8) - AGE_MAX_TICKS);
+    c->n->full_until = (uint16_t)(c->now_ms >> 8);
     mp_neighbour_update_hop(c);
 }
 
 static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
 {
     struct mp_neighbour *oldest = NULL;
-    unsigned oldest_ms = QUIET_MS;
+    unsigned oldest_ms = QUIET_MS, most_ms = 0;
+    uint16_t now = (uint16_t)(c->now_ms >> 8);
 
+    if ((int16_t)(now - c->n->full_until) < 0)
+        return NULL;
     for (struct mp_neighbour *b = c->n->neighbours; b < c->n->neighbours + MP_NEIGHBOURS_MAX; b++) {
         unsigned age_ms = mp_neighbour_age_ms(b, c->now_ms);
 
@@ -66,6 +70,8 @@ static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
             oldest = b;
             break;
         }
+        if (age_ms > most_ms)
+            most_ms = age_ms;
         /* A way to a gateway is worth more than a newcomer, of which a forger has any number. */
         if (age_ms >= oldest_ms && !(is_hop_valid(c, b) && b->hop < c->n->hop)) {
             oldest = b;
@@ -75,8 +81,11 @@ static struct mp_neighbour *admit(const struct mp_call *c, uint32_t node)
     if (oldest) {
         memset(oldest, 0, sizeof *oldest);
         oldest->node = node;
+        c->n->neighbour_tag[oldest - c->n->neighbours] = (uint8_t)node;
         oldest->hop = MP_HOP_NONE;
         oldest->quality = 128;
+    } else if (most_ms < QUIET_MS) {
+        c->n->full_until = (uint16_t)(now + (QUIET_MS - most_ms) / 256);
     }
     return oldest;
 }

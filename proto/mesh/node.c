@@ -80,6 +80,7 @@ int mp_node_init(struct mp_node *n, const struct mp_env *env, const struct mp_id
     memcpy(n->report_key, id->report_key, sizeof n->report_key);
     n->is_gateway = id->is_gateway;
     n->hop = id->is_gateway ? 0 : MP_HOP_NONE;
+    n->full_until = (uint16_t)(c.now_ms >> 8);
     n->nonce = draw_nonce(env);
     n->fetch = MP_PLACES_MAX;
     n->demand.place = MP_PLACES_MAX;

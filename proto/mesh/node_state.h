@@ -121,64 +121,70 @@ enum {
     MP_PUSH_COUNT = MP_PUSH_MANIFEST + MP_MANIFESTS_MAX
 };
 
+/* What every reception looks at comes first, and a neighbour lies in one piece of 32 bytes, so that a host with very many
+ * nodes touches few lines of its cache. */
 struct mp_node {
-    mp_time now;      /* of the last call */
-    uint64_t counter; /* of the next frame */
-    uint32_t id;
-    uint32_t nonce;
-    uint32_t events;
-    uint32_t epoch;
-    uint32_t echo_node; /* who waits for an echo, 0 none */
-    uint32_t echo_nonce;
-    uint32_t ack_node; /* who brought reports last, and low 32 bits of that frame's counter */
-    uint32_t ack_mark;
-    uint32_t report_mark; /* low 32 bits of the counter of the last REPORT sent */
-    uint32_t due_ms[MP_JOB_COUNT];
-    uint16_t armed;
-    uint16_t network;
-    uint16_t epoch_generation; /* of the key that signed `epoch` */
-    uint16_t index;
-    uint16_t key_number; /* newest key change */
-    uint32_t key_head;   /* H4 of it */
-    uint16_t round;      /* newest verified round, and the generation of the key that signed it */
-    uint16_t round_generation;
-    uint16_t failed;
-    uint16_t push_mask;
-    uint32_t push_left;                /* two bits an object: how often it is still sent because it is new */
-    uint16_t push_key;                 /* number of the next key change to push */
-    uint16_t push_last[MP_PUSH_COUNT]; /* when each was last sent or heard, in 16 ms */
-    uint8_t network_key[2][16];
-    uint8_t report_key[16];
+    mp_time now; /* of the last call */
     uint8_t network_key_id[2];
     uint8_t key_active;
     uint8_t key_count;
     uint8_t hop;
-    uint8_t is_gateway;
-    uint8_t is_trial;
-    uint8_t is_stale;
     uint8_t is_frozen;
-    uint8_t is_counter_pending; /* nothing is sent until the boot counter is persisted */
-    uint8_t fetch;              /* place being fetched, MP_PLACES_MAX none */
+    uint8_t fetch; /* place being fetched, MP_PLACES_MAX none */
     uint8_t request_skips;
     uint8_t request_stalls;
-    uint8_t is_relay_turn; /* the next REQUEST is the relay's */
     uint8_t custody_count;
     uint8_t loud;          /* so many SUMMARYs go out whatever was heard */
+    uint8_t head_mask;     /* bit i: heads[i] is in use */
+    uint8_t manifest_mask; /* the same of manifests */
+    uint8_t is_gateway : 1;
+    uint8_t is_trial : 1;
+    uint8_t is_stale : 1;
+    uint8_t is_counter_pending : 1; /* nothing is sent until the boot counter is persisted */
+    uint8_t is_relay_turn : 1;      /* the next REQUEST is the relay's */
+    uint16_t network;
+    uint16_t key_number; /* newest key change */
+    uint16_t round;      /* newest verified round */
+    uint16_t full_until; /* nobody in the neighbour table gives way to a newcomer before, in 256 ms */
+    uint16_t failed;
+    uint32_t id;
+    uint32_t events;
+    uint32_t key_head; /* H4 of the newest key change */
+    uint32_t nonce;
+    uint64_t counter; /* of the next frame */
+    uint32_t epoch;
+    uint32_t push_left; /* two bits an object: how often it is still sent because it is new */
+    uint32_t due_ms[MP_JOB_COUNT];
+    uint16_t armed;
+    uint16_t index;
+    struct mp_trickle trickle;
+    uint8_t neighbour_tag[MP_NEIGHBOURS_MAX]; /* low bits of each neighbour's node */
+    uint8_t network_key[2][16];
+    struct mp_neighbour neighbours[MP_NEIGHBOURS_MAX];
+    struct mp_head heads[MP_RELEASES_MAX];  /* index = slot in the store; release 0: free */
+    uint8_t manifests[MP_MANIFESTS_MAX][8]; /* ids, index = slot in the store; all zero: free */
+    uint32_t echo_node;                     /* who waits for an echo, 0 none */
+    uint32_t echo_nonce;
+    uint32_t ack_node; /* who brought reports last, and low 32 bits of that frame's counter */
+    uint32_t ack_mark;
+    uint32_t report_mark;      /* low 32 bits of the counter of the last REPORT sent */
+    uint16_t epoch_generation; /* of the key that signed `epoch` */
+    uint16_t round_generation; /* of the key that signed `round` */
+    uint16_t push_mask;
+    uint16_t push_key;                 /* number of the next key change to push */
+    uint16_t push_last[MP_PUSH_COUNT]; /* when each was last sent or heard, in 16 ms */
+    uint8_t report_key[16];
     uint32_t frontier;     /* first position above all that were heard of the fetched payload */
     uint32_t fetch_new_ms; /* when a new chunk of it last came */
-    struct mp_trickle trickle;
     struct mp_bucket verify_bucket;
     struct mp_bucket reset_bucket;
     struct mp_bucket service_bucket;
     struct mp_bucket unknown_bucket;
     struct mp_own_report report;
-    struct mp_head heads[MP_RELEASES_MAX];  /* index = slot in the store; release 0: free */
-    uint8_t manifests[MP_MANIFESTS_MAX][8]; /* ids, index = slot in the store; all zero: free */
     struct mp_place places[MP_PLACES_MAX];
     struct mp_demand demand;
     struct mp_forward forwards[MP_FORWARDS_MAX];
     struct mp_custody custody[MP_CUSTODY_MAX];
-    struct mp_neighbour neighbours[MP_NEIGHBOURS_MAX];
 };
 
 #endif

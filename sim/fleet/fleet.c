@@ -192,13 +192,11 @@ static void fleet_prefetch(const void *ctx, uint32_t node)
     const struct sim_fleet *f = ctx;
     const uint8_t *n = (const uint8_t *)&f->nf[node - f->field->first];
 
-    /* Identity, jobs, what is gossiped, places; then neighbours and own timer. Not what fetching needs. */
+    /* Timers, identity, keys and the table's tags come first; then the neighbours, and what is gossiped. Not what
+     * fetching needs. */
     __builtin_prefetch(&f->member[node - f->field->first], 1);
 #pragma GCC unroll 16
-    for (size_t at = 0; at < offsetof(struct mp_node, demand); at += LINE)
-        __builtin_prefetch(n + at, 1);
-#pragma GCC unroll 32
-    for (size_t at = offsetof(struct mp_node, neighbours); at < offsetof(struct nf_node, phase); at += LINE)
+    for (size_t at = 0; at < sizeof(mp_time) + offsetof(struct mp_node, manifests); at += LINE)
         __builtin_prefetch(n + at, 1);
 }
 

@@ -374,8 +374,11 @@ static void step(struct sim_fleet *f, mp_time local)
 bool sim_node_receive(struct sim_fleet *f, const uint8_t *frame, size_t len)
 {
     /* All that mp_node_next_expiry() reads besides the time, side by side in the engine's state. */
-    enum { FIRST = offsetof(struct mp_node, due_ms), SIZE = offsetof(struct mp_node, network) - FIRST };
-    _Static_assert(offsetof(struct mp_node, armed) + sizeof f->n->mp.armed == FIRST + SIZE, "due times, then armed");
+    enum {
+        FIRST = offsetof(struct mp_node, due_ms),
+        SIZE = offsetof(struct mp_node, armed) + sizeof(uint16_t) - FIRST
+    };
+    _Static_assert(offsetof(struct mp_node, armed) == FIRST + sizeof f->n->mp.due_ms, "due times, then armed");
     uint8_t timers[SIZE];
 
     if (!runs(f))
