@@ -23,7 +23,11 @@ static const struct {
     {"unicast", "unicast over relays", "office-100", {"run.stack=unicast", "run.duration=48 h"}},
     {"deluge", "Deluge, 802.15.4", "office-100", {"run.stack=deluge", "run.duration=12 h"}},
     {"mesh", "this project", "office-100", {"run.stack=mesh"}},
-    {"flood", "flooding", "office-100", {"run.stack=flood", "run.duration=1 h"}},
+    {"deluge-ble", "Deluge, same radio", "office-100", {"run.stack=deluge-ble", "run.duration=12 h"}},
+    {"flood",
+     "flooding, 10 rounds",
+     "office-100",
+     {"run.stack=flood", "run.duration=1 h", "baseline.flood_repeats=10"}},
     {"bad-release", "a bad release", "bad-release", {"release 2.fault=crash"}},
 };
 #define RUN_COUNT (sizeof RUNS / sizeof RUNS[0])
