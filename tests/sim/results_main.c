@@ -105,8 +105,9 @@ static void row(struct table *t, const char *what, const char *key, struct runs_
 
 /* --- figures ------------------------------------------------------------------------------------------------------ */
 
-/* (k + D) * t / (1 - loss): chunks of image and tree, hops of the farthest node, one event a chunk. Negative on error. */
-static double floor_s(const char *name)
+/* (k + D) * t / (1 - loss): chunks of image and tree, hops of the farthest node, one event a chunk. Negative on error.
+ * *idle_mj: what a node that listens all the time uses before the release. */
+static double floor_s(const char *name, double *idle_mj)
 {
     static struct sim_scenario s;
     struct sim_field f;
@@ -132,6 +133,7 @@ static double floor_s(const char *name)
     for (uint32_t i = 0; i < f.count; i++)
         if (hops[i] != UINT16_MAX && hops[i] > depth)
             depth = hops[i];
+    *idle_mj = s.energy.voltage_mv * 1e-3 * s.energy.rx_ua * 1e-3 * (double)s.run.warmup_us * 1e-6;
     result = (tree.positions + depth) * EVENT_S / (1 - s.loss_ppm / 1e6);
     printf("    %s: k %u, D %u, floor %.2f s\n", name, tree.positions, depth, result);
 out:
@@ -159,9 +161,9 @@ static double control_share(const struct run_figures *r, double by)
     return by * (r->frames - r->chunk_frames) / r->frames;
 }
 
-static double energy(const struct run_figures *r, double by)
+static double energy(const struct run_figures *r, double idle_mj)
 {
-    return r->energy_mj / by;
+    return r->energy_mj - idle_mj;
 }
 
 static double idle_frames(const struct run_figures *r, double by)
@@ -169,12 +171,12 @@ static double idle_frames(const struct run_figures *r, double by)
     return r->all_frames / (r->nodes + by) / (r->simulated_s / 3600);
 }
 
-static int spread_figures(struct table *t, double *ours_mj)
+static int spread_figures(struct table *t, double *ours_mj, double *idle_mj)
 {
     static const struct sweep office = {"office-100", "office-100", "mesh", 10, 3, {NULL}},
                               large = {"office-1000", "office-1000", "mesh", 10, 2, {NULL}},
                               lossy = {"office-100-loss-50", "office-100", "mesh", 10, 3, {"radio.frame_loss=50 %"}};
-    const double least = floor_s("office-100");
+    const double least = floor_s("office-100", idle_mj);
     int n = least > 0 ? sweep(t, &office) : -1;
     if (n < 0)
         return -1;
@@ -184,8 +186,8 @@ static int spread_figures(struct table *t, double *ours_mj)
     row(t, "the same, seconds to the last node", "office100_s", small, "");
     row(t, "frames that are no CHUNK, first frame to last node", "control_share", median_of(t, n, control_share, 1),
         "at most 0.10");
-    const struct runs_interval mj = median_of(t, n, energy, 1);
-    row(t, "energy of a node until the last one has it, mJ", "energy_mj", mj, "");
+    const struct runs_interval mj = median_of(t, n, energy, *idle_mj);
+    row(t, "energy of a node from the release to the last one that has it, mJ", "energy_mj", mj, "");
     *ours_mj = mj.middle;
     n = sweep(t, &large);
     if (n < 0)
@@ -211,7 +213,7 @@ static int idle_figures(struct table *t)
     return 0;
 }
 
-static int baseline_figures(struct table *t, double ours_mj)
+static int baseline_figures(struct table *t, double ours_mj, double idle_mj)
 {
     static const struct {
         struct sweep sweep;
@@ -233,8 +235,8 @@ static int baseline_figures(struct table *t, double ours_mj)
         const int n = sweep(t, &others[i].sweep);
         if (n < 0)
             return -1;
-        const struct runs_interval last = median_of(t, n, last_over, 1), mj = median_of(t, n, energy, 1);
-        const struct runs_interval ratio = median_of(t, n, energy, ours_mj);
+        const struct runs_interval last = median_of(t, n, last_over, 1), mj = median_of(t, n, energy, idle_mj);
+        const struct runs_interval ratio = {mj.middle / ours_mj, mj.low / ours_mj, mj.high / ours_mj};
         double complete = 0, frames = 0;
         for (int k = 0; k < n; k++) {
             complete += t->runs[k].complete / t->runs[k].nodes / n;
@@ -291,14 +293,15 @@ static int exposure_figures(struct table *t)
 
 static int make_table(struct table *t)
 {
-    double ours_mj = 0;
+    double ours_mj = 0, idle_mj = 0;
     say(t,
         "# Results\n\nWritten by `make results`; the simulator, its models and what they leave out are in "
         "[SIMULATOR.md](SIMULATOR.md). Each figure is the median over its seeds with an interval that holds the true "
         "median with at least 95 %% (shares: mean and Student's t)%s.\n\n| what | key | figure | 95 %% interval | aim "
         "|\n|---|---|---|---|---|\n",
         t->is_quick ? "; **a quick look with few seeds**" : "");
-    if (spread_figures(t, &ours_mj) != 0 || idle_figures(t) != 0 || baseline_figures(t, ours_mj) != 0)
+    if (spread_figures(t, &ours_mj, &idle_mj) != 0 || idle_figures(t) != 0 ||
+        baseline_figures(t, ours_mj, idle_mj) != 0)
         return -1;
     return exposure_figures(t);
 }
