@@ -15,7 +15,8 @@
  * Another image that goes before the target leads from IDLE, ERASING, FETCHING, VERIFYING and STAGED to ERASING.
  *
  * Timers, all in `due`: the next piece of work (ERASING, VERIFYING), the spread delay, the breaker's 24 hours, another
- * look at the battery or at storage that failed (60 s), the next token for starting over (600 s), the confirm window.
+ * look at the battery or at storage that failed (60 s), the next token for starting over (600 s), the confirm window,
+ * the answer to a roll call.
  */
 #include "nf.h"
 
@@ -435,8 +436,11 @@ void nf_expire(struct nf_node *n, const struct nf_env *env, mp_time now)
     n->due = MP_NEVER;
     if (n->report_failed)
         nf_report_send(n, env, now);
-    if (n->dirty && is_updating(n))
+    if (n->dirty && is_updating(n)) {
+        nf_roll_take(n, env, now);
         decide(n, env, now);
+    }
+    nf_roll_answer(n, env, now);
     step(n, env, now);
     events_take(n, env, now);
 }

@@ -60,6 +60,8 @@ struct nf_node {
     mp_time breaker_since;     /* the breaker first delayed the target; MP_NEVER not */
     mp_time restart_refill;    /* next token for starting a fetch over */
     mp_time confirm_until;     /* end of the trial's confirm window */
+    mp_time roll_due;          /* the roll call is answered then; MP_NEVER none */
+    uint32_t roll_sequence;    /* of the directive whose roll call was taken up last, 0 none since the start */
     uint32_t id;               /* node id */
     uint32_t home_counter;     /* security counter of what runs */
     uint32_t failed_release;   /* release sequence that is not tried again */
@@ -93,6 +95,10 @@ struct nf_node {
  * MP_ERR_KEY.
  */
 int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings, mp_time now);
+
+/* Why the host was reset: once after nf_init(), by hosts that know. When the image that runs was confirmed and nothing
+ * else is being told, a crash, a watchdog and the like are reported, once for an image. */
+void nf_note_reset(struct nf_node *n, const struct nf_env *env, mp_time now, enum boot_cause cause);
 
 /* As mp_node_receive() and its companions. */
 int nf_receive(struct nf_node *n, const struct nf_env *env, mp_time now, const uint8_t *frame, size_t len);

@@ -20,6 +20,10 @@ void nf_report(struct nf_node *n, const struct nf_env *env, mp_time now, uint32_
                enum mp_reason reason);
 /* Sends what is set once more, with the state of the key chain as it is now. */
 void nf_report_send(struct nf_node *n, const struct nf_env *env, mp_time now);
+/* Takes up the roll call of the release that runs, if its directive asks for one that was not taken up. */
+void nf_roll_take(struct nf_node *n, const struct nf_env *env, mp_time now);
+/* Answers it when it is time: the report once more, as a new one. Keeps its timer armed. */
+void nf_roll_answer(struct nf_node *n, const struct nf_env *env, mp_time now);
 /* Reports, once, what a CONFIRMED boot record has to tell: an update that was confirmed, or given up and why. */
 void nf_outcome(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r);
 

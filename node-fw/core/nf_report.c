@@ -48,6 +48,60 @@ void nf_report(struct nf_node *n, const struct nf_env *env, mp_time now, uint32_
     nf_report_send(n, env, now);
 }
 
+/* --- the roll call ------------------------------------------------------------------------------------------------ */
+
+void nf_roll_take(struct nf_node *n, const struct nf_env *env, mp_time now)
+{
+    struct mp_directive d;
+    uint32_t delay_ms;
+
+    if (!n->is_confirmed || !n->has_home)
+        return;
+    for (unsigned i = 0; i < MP_RELEASES_MAX; i++) {
+        if (mp_node_directive(&n->mp, &env->mp, i, &d, NULL, NULL) != MP_OK || d.release != n->device.release)
+            continue;
+        if (d.action != MP_ACTION_OPEN || (d.flags & MP_DIRECTIVE_ROLL_CALL) == 0 || d.sequence == n->roll_sequence ||
+            mp_directive_find(&d, n->home_id) < 0)
+            return;
+        if (d.spread_s > MP_ROLL_CALL_SPREAD_S)
+            d.spread_s = MP_ROLL_CALL_SPREAD_S;
+        mp_directive_draw(env->mp.crypto, d.salt, n->id, d.spread_s, &delay_ms);
+        n->roll_sequence = d.sequence;
+        n->roll_due = now + MP_MS(delay_ms);
+        return;
+    }
+}
+
+void nf_roll_answer(struct nf_node *n, const struct nf_env *env, mp_time now)
+{
+    if (now >= n->roll_due) {
+        /* a report that says the same as the one before is a new one only where there was none */
+        bool is_set = n->mp.report.is_set;
+        n->mp.report.is_set = false;
+        nf_report_send(n, env, now);
+        n->mp.report.is_set = n->mp.report.is_set || is_set;
+        n->roll_due = n->report_failed ? now + REPORT_RETRY : MP_NEVER;
+    }
+    nf_wake(n, n->roll_due);
+}
+
+/* --- resets in service -------------------------------------------------------------------------------------------- */
+
+void nf_note_reset(struct nf_node *n, const struct nf_env *env, mp_time now, enum boot_cause cause)
+{
+    enum mp_reason reason = boot_cause_reason(cause);
+    bool is_told = n->reported_reason != MP_REASON_NONE && n->reported_reason != MP_REASON_KEYS_FROZEN;
+
+    /* Whoever fetches, stages or rolled back something else says that. The first reset counts: a node that resets all
+     * the time tells it once. */
+    if (reason == MP_REASON_NONE || !n->is_confirmed || is_told || n->reported_phase != MP_PHASE_CONFIRMED ||
+        n->reported_target != (uint16_t)n->device.release)
+        return;
+    nf_report(n, env, now, n->device.release, MP_PHASE_CONFIRMED, reason);
+}
+
+/* --- what is remembered ------------------------------------------------------------------------------------------- */
+
 /* Update given up, and the newest boot record that was reported. */
 static void failed_put(struct nf_node *n, const struct nf_env *env)
 {

@@ -105,7 +105,7 @@ int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_setting
     uint8_t id[8];
 
     memset(n, 0, sizeof *n);
-    n->due = n->open_since = n->breaker_since = n->confirm_until = MP_NEVER;
+    n->due = n->open_since = n->breaker_since = n->confirm_until = n->roll_due = MP_NEVER;
     n->id = settings->node;
     n->labels = settings->labels;
     n->restarts = NF_RESTARTS_MAX;

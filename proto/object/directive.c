@@ -44,7 +44,7 @@ static bool has_duplicates(const struct mp_directive *d)
 
 static bool is_in_range(const struct mp_directive *d)
 {
-    if (d->action > MP_ACTION_REVERT || d->key_id > 1 || (d->flags & ~MP_DIRECTIVE_OVERRIDE) != 0)
+    if (d->action > MP_ACTION_REVERT || d->key_id > 1 || (d->flags & ~MP_DIRECTIVE_FLAGS) != 0)
         return false;
     if (d->release == 0 || d->sequence == 0 || d->share > MP_SHARE_ALL)
         return false;

@@ -10,10 +10,11 @@
 #define MP_DIRECTIVE_MANIFESTS_MAX 8
 #define MP_DIRECTIVE_MIN (MP_DIRECTIVE_FIXED + 8 + 64)
 #define MP_DIRECTIVE_MAX (MP_DIRECTIVE_FIXED + 8 * MP_DIRECTIVE_MANIFESTS_MAX + 64)
-#define MP_SHARE_ALL 10000 /* basis points */
+#define MP_SHARE_ALL 10000       /* basis points */
+#define MP_ROLL_CALL_SPREAD_S 60 /* answers are spread over the directive's spread, at most so long */
 
 enum mp_action { MP_ACTION_STAGE = 0, MP_ACTION_OPEN = 1, MP_ACTION_HOLD = 2, MP_ACTION_REVERT = 3 };
-enum { MP_DIRECTIVE_OVERRIDE = 1 }; /* flags */
+enum { MP_DIRECTIVE_OVERRIDE = 1, MP_DIRECTIVE_ROLL_CALL = 2, MP_DIRECTIVE_FLAGS = 3 }; /* flags; all of them */
 
 struct mp_directive {
     uint8_t action; /* enum mp_action */

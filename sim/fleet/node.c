@@ -189,7 +189,7 @@ static void look(struct sim_fleet *f)
         sim_node_reset(f, cause);
 }
 
-static void image_run(struct sim_fleet *f, bool is_mute)
+static void image_run(struct sim_fleet *f, enum boot_cause cause, bool is_mute)
 {
     struct mp_settings settings;
 
@@ -201,6 +201,7 @@ static void image_run(struct sim_fleet *f, bool is_mute)
         sim_engine_fail(f->e, "a node does not start");
         return;
     }
+    nf_note_reset(f->n, &f->env, sim_clock_local(f->m, f->now), cause);
     f->m->flags |= SIM_MEMBER_RUNS;
     if (is_mute)
         f->m->flags |= SIM_MEMBER_MUTE;
@@ -210,7 +211,7 @@ static void image_run(struct sim_fleet *f, bool is_mute)
 }
 
 /* The bootloader jumped into an image. */
-static void image_start(struct sim_fleet *f)
+static void image_start(struct sim_fleet *f, enum boot_cause cause)
 {
     const struct sim_release_plan *plan = running_fault(f);
     enum sim_fault fault = plan != NULL ? plan->fault : SIM_FAULT_NONE;
@@ -229,7 +230,7 @@ static void image_start(struct sim_fleet *f)
         alarm_set(f, SIM_ALARM_SELFTEST, f->s->life.selftest_us);
     else
         service_begin(f);
-    image_run(f, is_trial && fault == SIM_FAULT_MUTE);
+    image_run(f, cause, is_trial && fault == SIM_FAULT_MUTE);
 }
 
 /* Tells what the bootloader did to the update in question. */
@@ -261,7 +262,7 @@ static void boot(struct sim_fleet *f, enum boot_cause cause)
         return;
     }
     boot_tell(f, before);
-    image_start(f);
+    image_start(f, cause);
 }
 
 int sim_node_start(struct sim_fleet *f)

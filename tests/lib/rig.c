@@ -238,6 +238,8 @@ int rig_boot(struct rig *r, enum boot_cause cause)
 
     if (error == MP_OK)
         error = nf_init(&r->node, &r->env, &settings, r->now);
+    if (error == MP_OK)
+        nf_note_reset(&r->node, &r->env, r->now, cause);
     if (r->sim.is_dead)
         return -2;
     if (error != MP_OK)

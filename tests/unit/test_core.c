@@ -796,6 +796,123 @@ static void test_key_revoked_before_the_first_trial(void **state)
     assert_int_equal(rig_boot(&rig, BOOT_CAUSE_POWER), 0);
 }
 
+/* --- the roll call and resets in service -------------------------------------------------------------------------- */
+
+static void calls(struct mp_directive *d)
+{
+    d->flags = MP_DIRECTIVE_ROLL_CALL;
+    d->spread_s = 20;
+}
+
+static void calls_widely(struct mp_directive *d)
+{
+    calls(d);
+    d->spread_s = 6000;
+}
+
+/* Runs release 2, confirmed by the directive of sequence 2. */
+static void serving(void)
+{
+    fresh(&word, NULL);
+    stage(2);
+    open_and_boot(2, 2);
+    confirm();
+    idle_for(MP_SECONDS(10), MP_SECONDS(1));
+}
+
+static void test_roll_call_is_answered_once(void **state)
+{
+    (void)state;
+    serving();
+    uint16_t serial = rig.node.mp.report.serial;
+
+    assert_int_equal(direct(MP_ACTION_OPEN, 2, 3, NULL), MP_OK);
+    idle_for(MP_SECONDS(100), MP_SECONDS(1));
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    assert_int_equal(direct(MP_ACTION_OPEN, 2, 4, calls), MP_OK);
+    idle_for(MP_SECONDS(21), MP_MS(100));
+    assert_int_equal(rig.node.mp.report.serial, ++serial);
+    expect_report(MP_PHASE_CONFIRMED, MP_REASON_NONE, 2);
+    idle_for(MP_SECONDS(1000), MP_SECONDS(1));
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    /* the next one, whose spread is bounded */
+    assert_int_equal(direct(MP_ACTION_OPEN, 2, 5, calls_widely), MP_OK);
+    idle_for(MP_SECONDS(MP_ROLL_CALL_SPREAD_S + 1), MP_MS(100));
+    assert_int_equal(rig.node.mp.report.serial, ++serial);
+    /* once more after a reset, which may have come before the answer */
+    assert_true(rig_boot(&rig, BOOT_CAUSE_POWER) >= 0);
+    idle_for(MP_SECONDS(MP_ROLL_CALL_SPREAD_S + 1), MP_MS(100));
+    assert_int_equal(rig.node.mp.report.serial, ++serial);
+    idle_for(MP_SECONDS(1000), MP_SECONDS(1));
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    expect_report(MP_PHASE_CONFIRMED, MP_REASON_NONE, 2);
+}
+
+/* Neither who holds it, nor who runs something else, nor on another action than open. */
+static void test_roll_call_of_others(void **state)
+{
+    (void)state;
+    fresh(&word, NULL);
+    stage(2);
+    uint16_t serial = rig.node.mp.report.serial;
+
+    assert_int_equal(direct(MP_ACTION_STAGE, 2, 2, calls), MP_OK);
+    idle_for(MP_SECONDS(100), MP_SECONDS(1));
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    serving();
+    serial = rig.node.mp.report.serial;
+    assert_int_equal(direct(MP_ACTION_STAGE, 2, 3, calls), MP_OK);
+    assert_int_equal(direct(MP_ACTION_OPEN, 4, 1, calls), MP_OK);
+    idle_for(MP_SECONDS(100), MP_SECONDS(1));
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    expect_report(MP_PHASE_CONFIRMED, MP_REASON_NONE, 2);
+}
+
+static void test_reset_in_service_is_reported_once(void **state)
+{
+    (void)state;
+    serving();
+    uint16_t serial = rig.node.mp.report.serial;
+
+    assert_true(rig_boot(&rig, BOOT_CAUSE_POWER) >= 0);
+    assert_true(rig_boot(&rig, BOOT_CAUSE_REQUEST) >= 0);
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    assert_true(rig_boot(&rig, BOOT_CAUSE_WATCHDOG) >= 0);
+    assert_int_equal(rig.running, 2);
+    expect_report(MP_PHASE_CONFIRMED, MP_REASON_WATCHDOG, 2);
+    assert_int_equal(rig.node.mp.report.serial, ++serial);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(rig_boot(&rig, i % 2 ? BOOT_CAUSE_CRASH : BOOT_CAUSE_WATCHDOG) >= 0);
+        idle_for(MP_SECONDS(5), MP_SECONDS(1));
+    }
+    expect_report(MP_PHASE_CONFIRMED, MP_REASON_WATCHDOG, 2);
+    assert_int_equal(rig.node.mp.report.serial, serial);
+    /* it answers a roll call, and says why it is no good answer */
+    assert_int_equal(direct(MP_ACTION_OPEN, 2, 3, calls), MP_OK);
+    idle_for(MP_SECONDS(21), MP_MS(100));
+    expect_report(MP_PHASE_CONFIRMED, MP_REASON_WATCHDOG, 2);
+    assert_int_equal(rig.node.mp.report.serial, ++serial);
+}
+
+/* A node that has another tale to tell keeps to it. */
+static void test_reset_does_not_replace_other_reports(void **state)
+{
+    (void)state;
+    fresh(&word, NULL);
+    assert_true(rig_boot(&rig, BOOT_CAUSE_CRASH) >= 0);
+    expect_report(MP_PHASE_IDLE, MP_REASON_NONE, 0);
+    stage(2);
+    assert_true(rig_boot(&rig, BOOT_CAUSE_CRASH) >= 0);
+    idle_for(MP_SECONDS(5), MP_SECONDS(1));
+    expect_report(MP_PHASE_STAGED, MP_REASON_NONE, 2);
+    open_and_boot(2, 2);
+    while (rig.running == 2)
+        assert_true(rig_boot(&rig, BOOT_CAUSE_CRASH) >= 0);
+    expect_report(MP_PHASE_ROLLED_BACK, MP_REASON_CRASHED, 2);
+    assert_true(rig_boot(&rig, BOOT_CAUSE_WATCHDOG) >= 0);
+    expect_report(MP_PHASE_ROLLED_BACK, MP_REASON_CRASHED, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -830,6 +947,10 @@ int main(void)
         cmocka_unit_test(test_revert_respects_the_counter),
         cmocka_unit_test(test_revert_of_what_does_not_run),
         cmocka_unit_test(test_alternating_releases_do_not_wear_the_slot),
+        cmocka_unit_test(test_roll_call_is_answered_once),
+        cmocka_unit_test(test_roll_call_of_others),
+        cmocka_unit_test(test_reset_in_service_is_reported_once),
+        cmocka_unit_test(test_reset_does_not_replace_other_reports),
         cmocka_unit_test(test_frozen_chain_is_reported),
         cmocka_unit_test(test_key_revoked_before_the_first_trial),
     };

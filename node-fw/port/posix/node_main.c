@@ -184,11 +184,13 @@ static int start(struct node *n)
     rc = nf_init(&n->nf, &n->env, &settings, now);
     if (rc != 0)
         return fail("node", rc);
+    const enum boot_cause cause = (enum boot_cause)from_environment(PORT_ENV_CAUSE);
+    nf_note_reset(&n->nf, &n->env, now, cause);
     rc = start_radio(n, &settings, now);
     if (rc != 0)
         return rc;
     port_log("node: version=%s node=%u slot=%ld cause=%s trial=%d", NODE_VERSION, settings.node, slot,
-             port_cause_name((enum boot_cause)from_environment(PORT_ENV_CAUSE)), nf_is_trial(&n->nf));
+             port_cause_name(cause), nf_is_trial(&n->nf));
     const struct app_view view = look(n, now);
     NODE_APP->start(&view);
     n->app_due = now;
