@@ -40,6 +40,9 @@ static const char rollout_help[] =
     "  --stage-deadline TIME    a ring opens when its members hold the image, or at the\n"
     "                           latest after this (default 1d)\n"
     "  --cap N                  members opened and without outcome at any time\n"
+    "  --roll-call TIME|none    before a ring passes, all that confirmed so far are asked\n"
+    "                           again; who does not answer for so long is silent\n"
+    "                           (default 30m, ends as soon as enough have answered)\n"
     "Times are seconds, or end in s, m, h or d.\n"
     "\n"
     "The ring a gate stops at is where the release ends: nodes that tried it fall back by\n"
@@ -54,7 +57,7 @@ static const char rollout_help[] =
 
 struct start {
     struct md_list rings;
-    const char *policy, *policy_file, *spread, *confirm, *stage_deadline, *cap;
+    const char *policy, *policy_file, *spread, *confirm, *stage_deadline, *cap, *roll_call;
     char text[MD_RINGS_TEXT_MAX];
 };
 
@@ -94,6 +97,8 @@ static int make_policy(struct md_ctl *c, struct start *s)
         bad = md_policy_setting("stage-deadline", s->stage_deadline, s->text, sizeof s->text, error, sizeof error);
     if (bad == 0)
         bad = md_policy_setting("cap", s->cap, s->text, sizeof s->text, error, sizeof error);
+    if (bad == 0)
+        bad = md_policy_setting("roll-call", s->roll_call, s->text, sizeof s->text, error, sizeof error);
     for (unsigned i = 0; i < s->rings.count && bad == 0; i++)
         bad = md_ring_clause(s->rings.item[i], s->text, sizeof s->text, error, sizeof error);
     return bad == 0 ? MD_EXIT_OK : md_ctl_fail(c, MD_EXIT_USAGE, "%s", error);
@@ -111,7 +116,8 @@ static int read_start(struct md_ctl *c, int argc, char **argv, cJSON **body)
                                         {"spread", MD_OPTION_STRING, &s.spread, 0, 0},
                                         {"confirm", MD_OPTION_STRING, &s.confirm, 0, 0},
                                         {"stage-deadline", MD_OPTION_STRING, &s.stage_deadline, 0, 0},
-                                        {"cap", MD_OPTION_STRING, &s.cap, 0, 0}};
+                                        {"cap", MD_OPTION_STRING, &s.cap, 0, 0},
+                                        {"roll-call", MD_OPTION_STRING, &s.roll_call, 0, 0}};
     int count = md_ctl_options(argc, argv, MD_OPTIONS(options), args, 1, 1, rollout_help);
     if (count < 0)
         return MD_OPTIONS_EXIT(count);

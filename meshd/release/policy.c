@@ -32,6 +32,7 @@ void md_policy_init(struct md_policy *p)
     p->confirm_s = 60;
     p->stage_deadline_s = 86400;
     p->cap = MD_UNLIMITED;
+    p->roll_call_s = MD_ROLL_CALL_S;
 }
 
 struct md_ring_policy *md_policy_add(struct md_policy *p, const char *name)
@@ -187,6 +188,11 @@ static bool set_whole(struct parser *p, const char *key, const char *value)
         return read_seconds(value, SECONDS_MAX, &p->policy->stage_deadline_s);
     if (strcmp(key, "cap") == 0)
         return read_count(value, "none", &p->policy->cap);
+    if (strcmp(key, "roll-call") == 0) {
+        p->policy->roll_call_s = 0;
+        return strcmp(value, "none") == 0 ||
+               (read_seconds(value, SECONDS_MAX, &p->policy->roll_call_s) && p->policy->roll_call_s > 0);
+    }
     if (strcmp(key, "spread") == 0 && read_seconds(value, UINT16_MAX, &seconds)) {
         p->policy->spread_s = (uint16_t)seconds;
         return true;
@@ -305,6 +311,10 @@ int md_policy_format(const struct md_policy *p, char *out, size_t cap)
         add(&t, " cap=none");
     else
         add(&t, " cap=%u", p->cap);
+    if (p->roll_call_s)
+        add(&t, " roll-call=%u", p->roll_call_s);
+    else
+        add(&t, " roll-call=none");
     for (unsigned i = 0; i < p->ring_count && i < MD_RINGS_MAX; i++)
         format_ring(&t, &p->ring[i]);
     return t.len < cap ? (int)t.len : MP_ERR_ROOM;
@@ -346,6 +356,12 @@ int md_policy_check(const struct md_policy *p, char *error, size_t error_size)
         return refuse(error, error_size, "the confirm window is 1 to 3600 s");
     if (p->stage_deadline_s > SECONDS_MAX)
         return refuse(error, error_size, "the stage deadline is at most 366 days");
+    if (p->roll_call_s > SECONDS_MAX)
+        return refuse(error, error_size, "the roll call is at most 366 days");
+    uint32_t answers_s = p->spread_s < MP_ROLL_CALL_SPREAD_S ? p->spread_s : MP_ROLL_CALL_SPREAD_S;
+    if (p->roll_call_s && p->roll_call_s <= answers_s)
+        return refuse(error, error_size, "roll call %u s is not above the %u s that nodes spread their answers over",
+                      p->roll_call_s, answers_s);
     if (p->cap == 0)
         return refuse(error, error_size, "a cap of 0 would open nothing");
     for (unsigned i = 0; i < p->ring_count; i++) {

@@ -94,6 +94,12 @@ static bool is_covered(const struct md_rollout_config *c, const struct md_fact *
     return false;
 }
 
+void release_touch_entry(struct md_release *r, struct entry *e)
+{
+    r->dirty_count += !e->dirty;
+    e->dirty = true;
+}
+
 void release_set_outcome(struct md_release *r, struct entry *e, enum md_outcome outcome, uint8_t phase, uint8_t reason)
 {
     if (outcome != MD_OUTCOME_FAILED)
@@ -103,10 +109,7 @@ void release_set_outcome(struct md_release *r, struct entry *e, enum md_outcome 
     e->outcome = (uint8_t)outcome;
     e->phase = phase;
     e->reason = reason;
-    if (!e->dirty) {
-        e->dirty = true;
-        r->dirty_count++;
-    }
+    release_touch_entry(r, e);
 }
 
 /* What a report that says nothing of this release leaves of what was known. */
@@ -142,9 +145,12 @@ static enum md_outcome outcome_said(const struct mp_report *report)
     case MP_PHASE_ROLLED_BACK:
     case MP_PHASE_REFUSED:
         return MD_OUTCOME_FAILED;
+    case MP_PHASE_CONFIRMED:
+        if (is_reset(report->reason))
+            return MD_OUTCOME_FAILED;
+        break;
     case MP_PHASE_IDLE:
     case MP_PHASE_FETCHING:
-    case MP_PHASE_CONFIRMED:
     case MP_PHASE_COUNT:
         break;
     }
@@ -167,8 +173,10 @@ static enum md_outcome outcome_of(const struct rollout *o, const struct entry *e
     enum md_outcome said = report->target == release ? outcome_said(report) : MD_OUTCOME_WAITING;
     if (said == MD_OUTCOME_FAILED || said == MD_OUTCOME_TRIAL)
         return said;
+    /* to speak of another release does not make up for a reset */
+    bool was_reset = e->outcome == MD_OUTCOME_FAILED && e->phase == MP_PHASE_CONFIRMED && is_reset(e->reason);
     if (report->running == release)
-        return MD_OUTCOME_CONFIRMED;
+        return was_reset && report->target != release ? MD_OUTCOME_FAILED : MD_OUTCOME_CONFIRMED;
     if ((int16_t)(uint16_t)(report->running - release) > 0)
         return MD_OUTCOME_OUTSIDE;
     if (keeps_failure(o, e, report))
@@ -176,6 +184,14 @@ static enum md_outcome outcome_of(const struct rollout *o, const struct entry *e
     if (report->target == release && e->outcome != MD_OUTCOME_CONFIRMED)
         return said;
     return outcome_besides(o, e, report);
+}
+
+/* Who was called (or waived for not answering) is heard with another report than that it had before. */
+static enum md_outcome outcome_heard(const struct node *n, const struct entry *e, enum md_outcome outcome)
+{
+    bool is_old = e->serial != 0 && n->has_report && n->report.serial == e->serial;
+    bool is_kept = e->outcome == MD_OUTCOME_SILENT || e->outcome == MD_OUTCOME_WAIVED;
+    return is_old && is_kept && outcome == MD_OUTCOME_CONFIRMED ? (enum md_outcome)e->outcome : outcome;
 }
 
 /* Brings one entry up to date with the facts and the newest report of its node. */
@@ -206,11 +222,13 @@ static void classify(struct md_release *r, struct rollout *o, uint32_t i)
     bool tries = outcome == MD_OUTCOME_TRIAL && n->report.serial != e->serial;
     if (e->outcome == MD_OUTCOME_WAIVED && !tries && outcome != MD_OUTCOME_CONFIRMED && outcome != MD_OUTCOME_OUTSIDE)
         outcome = MD_OUTCOME_WAIVED;
+    outcome = outcome_heard(n, e, outcome);
     release_set_outcome(r, e, outcome, phase, reason);
-    if (old_ring != e->ring && !e->dirty) {
-        e->dirty = true;
-        r->dirty_count++;
-    }
+    bool answers = outcome != MD_OUTCOME_WAIVED && e->serial != 0 && n->has_report && n->report.serial != e->serial;
+    if (answers)
+        e->serial = 0;
+    if (answers || old_ring != e->ring)
+        release_touch_entry(r, e);
 }
 
 static void entry_init(struct md_release *r, struct rollout *o, uint32_t i)

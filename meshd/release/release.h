@@ -14,10 +14,10 @@
  *   md_release_save(), md_release_pop_node()   persist in the same transaction as what caused the change
  *
  * A rollout waits in STAGING for the members of the next ring to hold the image, opens the ring (OPEN) until the gate's
- * worst case fits its limits, lets it SOAK, and goes on; after the last ring it is DONE. A gate that fails HOLDs; only
- * an operator resumes. Gates of rings opened earlier stay armed. HELD, REVERTING and REVERTED are the other phases.
- * Every time is in ms of a clock that never goes back; time spent in HELD does not count against deadlines. Opaque;
- * memory from malloc; not thread safe, reentrant across instances.
+ * worst case fits its limits, lets it SOAK, calls the roll of all that confirmed so far, and goes on; after the last
+ * ring it is DONE. A gate that fails HOLDs; only an operator resumes. Gates of rings opened earlier stay armed. HELD,
+ * REVERTING and REVERTED are the other phases. Every time is in ms of a clock that never goes back; time spent in HELD
+ * does not count against deadlines. Opaque; memory from malloc; not thread safe, reentrant across instances.
  */
 #ifndef MD_RELEASE_H
 #define MD_RELEASE_H
@@ -62,8 +62,8 @@ enum md_outcome {
     MD_OUTCOME_STAGED,  /* holds the image */
     MD_OUTCOME_TRIAL,
     MD_OUTCOME_CONFIRMED, /* runs it */
-    MD_OUTCOME_FAILED,    /* rolled back, refused, or left the release after confirming it */
-    MD_OUTCOME_SILENT,    /* opened, no outcome by the deadline: counts as failure until heard */
+    MD_OUTCOME_FAILED,    /* rolled back, refused, left the release after confirming it, or was reset in service */
+    MD_OUTCOME_SILENT,    /* opened, no outcome by the deadline, or no answer to the roll call: a failure until heard */
     MD_OUTCOME_WAIVED,    /* failed, and an operator resumed all the same: out of the denominator */
     MD_OUTCOME_COUNT
 };
@@ -140,6 +140,7 @@ enum md_decision_kind {
     MD_DECISION_REVERTED,
     MD_DECISION_OVERRIDE, /* the breaker flag was set or cleared */
     MD_DECISION_GAP,      /* the gateway was not listening; deadlines moved */
+    MD_DECISION_CALLED,   /* soaked: a roll call is held */
     MD_DECISION_KIND_COUNT
 };
 
@@ -176,7 +177,9 @@ struct md_release_node {
     uint8_t outcome; /* enum md_outcome */
     uint8_t phase;   /* FAILED: what it reported, enum mp_phase; 0 else */
     uint8_t reason;  /* FAILED: enum mp_reason; 0 else */
-    uint16_t serial; /* WAIVED: serial of the report it was waived with */
+    /* WAIVED: of the report it was waived with. CONFIRMED, SILENT: of its newest report before the roll call that it
+     * did not answer yet. 0 else. */
+    uint16_t serial;
     /* When it was opened, on a clock that stands still while the rollout is held; 0 not yet. Its deadline counts from
      * here. */
     uint64_t opened_ms;

@@ -8,12 +8,14 @@
  * OPEN       the ring is open as far as it goes, enough members reported, and even if every
  *            member still without outcome failed the limit would hold                  SOAKING
  *            too few members can still report                                          HELD
- * SOAKING    the soak passed                                                           STAGING of the next ring, or
- * DONE a late joiner makes the gate doubtful again                               OPEN HELD       an operator resumes
- * where it was REVERTING  nobody runs the release any more, or the ring's deadline passed           REVERTED DONE,
- * REVERTED stay.
+ * SOAKING    the soak passed, the roll was called, and even if everybody who has not answered
+ *            were dead, every gate would hold                                          STAGING of the next ring, DONE
+ *            a late joiner makes the gate doubtful again                               OPEN
+ * HELD       an operator resumes                                                       where it was
+ * REVERTING  nobody runs the release any more, or the ring's deadline passed           REVERTED
+ * DONE, REVERTED stay.
  *
- * Timers: stage deadline, one silence deadline for every opened member without outcome, soak.
+ * Timers: stage deadline, one silence deadline for every opened member without outcome, one for the roll call, soak.
  */
 #include "release_state.h"
 
@@ -24,6 +26,8 @@ void release_phase_set(struct md_release *r, struct rollout *o, enum md_phase ph
         o->paused_ms += r->now_ms > o->held_ms ? r->now_ms - o->held_ms : 0;
     if (o->phase != MD_PHASE_HELD && phase == MD_PHASE_HELD)
         o->held_ms = r->now_ms;
+    if (phase == MD_PHASE_OPEN || phase == MD_PHASE_DONE)
+        o->calling = false;
     o->phase = phase;
     o->phase_ms = active;
     o->entered_ms = r->now_ms;
@@ -50,20 +54,30 @@ static bool is_pending(const struct entry *e)
     return e->outcome == MD_OUTCOME_WAITING || e->outcome == MD_OUTCOME_STAGED || e->outcome == MD_OUTCOME_TRIAL;
 }
 
+/* Called, and not heard since. */
+static bool is_awaited(const struct rollout *o, const struct entry *e)
+{
+    return e->outcome == MD_OUTCOME_CONFIRMED && e->serial != 0 && e->ring != NO_RING && e->ring <= o->ring;
+}
+
+static uint64_t roll_deadline_ms(const struct rollout *o)
+{
+    return o->called_ms + (uint64_t)o->config.policy.roll_call_s * 1000;
+}
+
 /* Marks who was opened when, and who stayed silent too long. */
 static void mark_nodes(struct md_release *r, struct rollout *o)
 {
     uint64_t active = active_ms(o, r->now_ms);
     for (uint32_t i = 0; i < r->node_count; i++) {
         struct entry *e = &o->entry[i];
+        if (is_awaited(o, e) && active >= roll_deadline_ms(o))
+            release_set_outcome(r, e, MD_OUTCOME_SILENT, 0, 0);
         if (e->ring == NO_RING || !is_pending(e) || !release_is_open(r, o, i))
             continue;
         if (e->opened_ms == 0) {
             e->opened_ms = active ? active : 1;
-            if (!e->dirty) {
-                e->dirty = true;
-                r->dirty_count++;
-            }
+            release_touch_entry(r, e);
         }
         if (active >= e->opened_ms + (uint64_t)o->config.policy.ring[e->ring].deadline_s * 1000)
             release_set_outcome(r, e, MD_OUTCOME_SILENT, 0, 0);
@@ -258,6 +272,57 @@ static void pass(struct md_release *r, struct rollout *o, const struct md_counts
                    release_version(o, version));
 }
 
+/* --- the roll call ------------------------------------------------------------------------------------------------ */
+
+/* Would every gate hold even if nobody called (before the call: nobody who would be) were alive? */
+static bool roll_passes(const struct md_release *r, const struct rollout *o, bool is_called)
+{
+    uint32_t away[MD_RINGS_MAX] = {0};
+    for (uint32_t i = 0; i < r->node_count; i++) {
+        const struct entry *e = &o->entry[i];
+        if (e->ring != NO_RING && e->ring <= o->ring)
+            away[e->ring] += is_called ? is_awaited(o, e) : e->outcome == MD_OUTCOME_CONFIRMED;
+    }
+    for (uint8_t ring = 0; ring <= o->ring; ring++) {
+        struct md_counts c = release_counts(r, o, ring);
+        uint64_t worst = (uint64_t)c.failed + c.silent + away[ring];
+        if (ring == o->ring)
+            worst += (uint64_t)c.waiting + c.staged + c.trial;
+        if (away[ring] && worst > c.limit)
+            return false;
+    }
+    return true;
+}
+
+static void call_roll(struct md_release *r, struct rollout *o)
+{
+    uint64_t active = active_ms(o, r->now_ms);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < r->node_count; i++) {
+        struct entry *e = &o->entry[i];
+        if (e->outcome != MD_OUTCOME_CONFIRMED || e->ring == NO_RING || e->ring > o->ring || !r->node[i].has_report)
+            continue;
+        e->serial = r->node[i].report.serial;
+        release_touch_entry(r, e);
+        count++;
+    }
+    o->calling = true;
+    o->called_ms = active ? active : 1;
+    release_decide(r, o, MD_DECISION_CALLED, o->ring,
+                   "ring %s soaked %u s: %u nodes that confirmed are called, %u s to answer", ring_name(o),
+                   o->config.policy.ring[o->ring].soak_s, count, o->config.policy.roll_call_s);
+}
+
+/* True when the ring may pass. */
+static bool roll_step(struct md_release *r, struct rollout *o)
+{
+    if (o->config.policy.roll_call_s == 0)
+        return true;
+    if (!o->calling && !roll_passes(r, o, false))
+        call_roll(r, o);
+    return !o->calling || roll_passes(r, o, true);
+}
+
 static void step_soaking(struct md_release *r, struct rollout *o)
 {
     struct md_counts c = release_counts(r, o, o->ring);
@@ -267,7 +332,10 @@ static void step_soaking(struct md_release *r, struct rollout *o)
                        ring_name(o), c.waiting + c.staged + c.trial, c.members);
         return;
     }
-    if (active_ms(o, r->now_ms) >= o->phase_ms + (uint64_t)o->config.policy.ring[o->ring].soak_s * 1000)
+    uint64_t soak_ms = (uint64_t)o->config.policy.ring[o->ring].soak_s * 1000;
+    if (!o->calling && active_ms(o, r->now_ms) < o->phase_ms + soak_ms)
+        return;
+    if (roll_step(r, o))
         pass(r, o, &c);
 }
 
@@ -361,6 +429,8 @@ static uint64_t first_silence(const struct md_release *r, const struct rollout *
     uint64_t first = MD_NEVER_MS;
     for (uint32_t i = 0; i < r->node_count; i++) {
         const struct entry *e = &o->entry[i];
+        if (is_awaited(o, e) && roll_deadline_ms(o) < first)
+            first = roll_deadline_ms(o);
         if (e->ring == NO_RING || !is_pending(e) || e->opened_ms == 0)
             continue;
         uint64_t at = e->opened_ms + (uint64_t)o->config.policy.ring[e->ring].deadline_s * 1000;
@@ -382,7 +452,8 @@ static uint64_t due_active(const struct md_release *r, const struct rollout *o)
         silence = first_silence(r, o);
         break;
     case MD_PHASE_SOAKING:
-        due = o->phase_ms + (uint64_t)o->config.policy.ring[o->ring].soak_s * 1000;
+        if (!o->calling)
+            due = o->phase_ms + (uint64_t)o->config.policy.ring[o->ring].soak_s * 1000;
         silence = first_silence(r, o);
         break;
     case MD_PHASE_REVERTING:

@@ -100,7 +100,13 @@ static uint32_t waive(struct md_release *r, struct rollout *o, uint8_t first, ui
         bool failed = e->outcome == MD_OUTCOME_FAILED || e->outcome == MD_OUTCOME_SILENT;
         bool waits =
             e->outcome == MD_OUTCOME_WAITING || e->outcome == MD_OUTCOME_STAGED || e->outcome == MD_OUTCOME_TRIAL;
-        if (e->ring < first || e->ring > last || !(failed || (pending && waits)))
+        if (e->ring < first || e->ring > last)
+            continue;
+        if (pending && e->outcome == MD_OUTCOME_CONFIRMED && e->serial != 0) {
+            e->serial = 0; /* nobody waits for its answer any more */
+            release_touch_entry(r, e);
+        }
+        if (!(failed || (pending && waits)))
             continue;
         release_set_outcome(r, e, MD_OUTCOME_WAIVED, 0, 0);
         e->serial = r->node[i].report.serial;
@@ -294,6 +300,8 @@ int md_release_want(const struct md_release *r, uint32_t release, struct md_want
     want->sign = !o->foreign;
     want->action = (uint8_t)action_of(o);
     want->flags = o->override_breaker ? MP_DIRECTIVE_OVERRIDE : 0;
+    if (o->calling && want->action == MP_ACTION_OPEN)
+        want->flags |= MP_DIRECTIVE_ROLL_CALL;
     want->labels = o->opened_labels;
     want->share = o->opened_share;
     want->spread_s = o->config.policy.spread_s;

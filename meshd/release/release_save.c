@@ -2,7 +2,8 @@
 
 #include "proto/mp_wire.h"
 
-#define FORMAT 1
+#define FORMAT 2
+#define FORMAT_SILENT 1 /* knew no roll call: what runs by such a policy goes on without */
 
 /* Cursor over a buffer; goes bad instead of past the end. */
 struct out {
@@ -75,6 +76,7 @@ static void put_config(struct out *o, const struct md_rollout_config *c)
     put(o, p->confirm_s, 2);
     put(o, p->stage_deadline_s, 4);
     put(o, p->cap, 4);
+    put(o, p->roll_call_s, 4);
     put(o, p->ring_count, 1);
     for (unsigned i = 0; i < p->ring_count; i++) {
         const struct md_ring_policy *ring = &p->ring[i];
@@ -89,7 +91,7 @@ static void put_config(struct out *o, const struct md_rollout_config *c)
     }
 }
 
-static void get_config(struct in *in, struct md_rollout_config *c)
+static void get_config(struct in *in, unsigned format, struct md_rollout_config *c)
 {
     struct md_policy *p = &c->policy;
     c->release = (uint32_t)get(in, 4, UINT32_MAX);
@@ -106,6 +108,7 @@ static void get_config(struct in *in, struct md_rollout_config *c)
     p->confirm_s = (uint16_t)get(in, 2, UINT16_MAX);
     p->stage_deadline_s = (uint32_t)get(in, 4, UINT32_MAX);
     p->cap = (uint32_t)get(in, 4, UINT32_MAX);
+    p->roll_call_s = format == FORMAT_SILENT ? 0 : (uint32_t)get(in, 4, UINT32_MAX);
     p->ring_count = (uint8_t)get(in, 1, MD_RINGS_MAX);
     for (unsigned i = 0; i < p->ring_count; i++) {
         struct md_ring_policy *ring = &p->ring[i];
@@ -120,12 +123,12 @@ static void get_config(struct in *in, struct md_rollout_config *c)
     }
 }
 
-enum { BIT_OVERRIDE = 1, BIT_MIN = 2, BIT_CAP = 4, BIT_FOREIGN = 8, BITS_ALL = 15 };
+enum { BIT_OVERRIDE = 1, BIT_MIN = 2, BIT_CAP = 4, BIT_FOREIGN = 8, BIT_CALLING = 16, BITS_ALL = 31 };
 
 static unsigned bits_of(const struct rollout *o)
 {
     return (o->override_breaker ? BIT_OVERRIDE : 0u) | (o->lifted_min ? BIT_MIN : 0u) | (o->lifted_cap ? BIT_CAP : 0u) |
-           (o->foreign ? BIT_FOREIGN : 0u);
+           (o->foreign ? BIT_FOREIGN : 0u) | (o->calling ? BIT_CALLING : 0u);
 }
 
 int md_release_save(const struct md_release *r, uint32_t release, uint8_t *data, size_t cap)
@@ -154,13 +157,14 @@ int md_release_save(const struct md_release *r, uint32_t release, uint8_t *data,
     put(&out, o->resumes_ms, 8);
     put(&out, o->held_ms, 8);
     put(&out, o->paused_ms, 8);
+    put(&out, o->called_ms, 8);
     put(&out, o->to_count, 1);
     put_bytes(&out, o->to, (size_t)o->to_count * 8);
     put_bytes(&out, o->why, sizeof o->why);
     return out.len <= cap ? (int)out.len : MP_ERR_ROOM;
 }
 
-static void get_state(struct in *in, struct rollout *o)
+static void get_state(struct in *in, unsigned format, struct rollout *o)
 {
     o->phase = (enum md_phase)get(in, 1, MD_PHASE_COUNT - 1);
     o->resumes = (enum md_phase)get(in, 1, MD_PHASE_COUNT - 1);
@@ -171,6 +175,7 @@ static void get_state(struct in *in, struct rollout *o)
     o->lifted_min = bits & BIT_MIN;
     o->lifted_cap = bits & BIT_CAP;
     o->foreign = bits & BIT_FOREIGN;
+    o->calling = bits & BIT_CALLING;
     o->foreign_action = (uint8_t)get(in, 1, MP_ACTION_REVERT);
     o->opened_labels = (uint16_t)get(in, 2, UINT16_MAX);
     o->opened_share = (uint16_t)get(in, 2, MP_SHARE_ALL);
@@ -184,6 +189,7 @@ static void get_state(struct in *in, struct rollout *o)
     o->resumes_ms = get(in, 8, INT64_MAX);
     o->held_ms = get(in, 8, INT64_MAX);
     o->paused_ms = get(in, 8, INT64_MAX);
+    o->called_ms = format == FORMAT_SILENT ? 0 : get(in, 8, INT64_MAX);
     o->to_count = (uint8_t)get(in, 1, MP_DIRECTIVE_MANIFESTS_MAX / 2);
     get_bytes(in, o->to, (size_t)o->to_count * 8);
     get_bytes(in, o->why, sizeof o->why);
@@ -195,10 +201,11 @@ int md_release_load(struct md_release *r, const uint8_t *data, size_t len)
     struct in in = {data, len, 0, false};
     struct rollout loaded;
     memset(&loaded, 0, sizeof loaded);
-    if (get(&in, 1, FORMAT) != FORMAT)
+    unsigned format = (unsigned)get(&in, 1, FORMAT);
+    if (format < FORMAT_SILENT)
         return MP_ERR_FORMAT;
-    get_config(&in, &loaded.config);
-    get_state(&in, &loaded);
+    get_config(&in, format, &loaded.config);
+    get_state(&in, format, &loaded);
     if (in.at != len)
         return MP_ERR_LENGTH;
     if (in.bad || loaded.config.release == 0 || loaded.config.image_count == 0 ||

@@ -25,7 +25,7 @@ struct node {
 struct entry {
     uint64_t opened_ms; /* active time, 0 not opened */
     uint16_t draw;
-    uint16_t serial; /* WAIVED: of the report it was waived with */
+    uint16_t serial; /* see struct md_release_node; no report has serial 0 */
     uint8_t ring;    /* NO_RING: in none */
     uint8_t outcome; /* enum md_outcome */
     uint8_t phase;
@@ -43,6 +43,7 @@ struct rollout {
     bool lifted_min; /* an operator went past the minimum of reports of this ring */
     bool lifted_cap; /* ... past the cap */
     bool foreign;    /* another gateway steers */
+    bool calling;    /* the directive asks for the roll call; from then until the next ring opens or all is done */
     uint8_t foreign_action;
     uint8_t to_count; /* revert: manifests to go back to */
     uint16_t opened_labels;
@@ -57,6 +58,7 @@ struct rollout {
     uint64_t resumes_ms; /* HELD: phase_ms of the phase it goes back to */
     uint64_t held_ms;    /* HELD: since when, host time */
     uint64_t paused_ms;  /* host time - active time */
+    uint64_t called_ms;  /* active time of the newest roll call, 0 none */
     uint64_t due_ms;     /* host time of the next timer */
     uint8_t to[MP_DIRECTIVE_MANIFESTS_MAX / 2][8];
     char why[MD_TEXT_MAX];
@@ -102,6 +104,14 @@ static inline bool is_finished(const struct rollout *o)
     return o->phase == MD_PHASE_DONE || o->phase == MD_PHASE_REVERTED;
 }
 
+/* Of a report that says "confirmed": the image was reset without being asked. A frozen key chain, say, is told as a
+ * reason too. */
+static inline bool is_reset(uint8_t reason)
+{
+    return reason == MP_REASON_SELFTEST || reason == MP_REASON_WATCHDOG || reason == MP_REASON_CRASHED ||
+           reason == MP_REASON_MUTE || reason == MP_REASON_STORAGE;
+}
+
 /* release.c */
 struct rollout *release_find(const struct md_release *r, uint32_t release);
 /* Inserts an empty rollout in order, entries allocated and classified. NULL: no room or memory. */
@@ -111,6 +121,9 @@ struct md_counts release_counts(const struct md_release *r, const struct rollout
 void release_set_outcome(struct md_release *r, struct entry *e, enum md_outcome outcome, uint8_t phase, uint8_t reason);
 bool release_is_open(const struct md_release *r, const struct rollout *o, uint32_t i);
 int release_index(const struct md_release *r, uint32_t node);
+
+/* Marks an entry as to be stored. */
+void release_touch_entry(struct md_release *r, struct entry *e);
 
 /* release_gate.c */
 void release_phase_set(struct md_release *r, struct rollout *o, enum md_phase phase);

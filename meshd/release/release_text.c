@@ -32,8 +32,8 @@ const char *md_outcome_name(enum md_outcome outcome)
 const char *md_decision_name(enum md_decision_kind kind)
 {
     static const char *const names[MD_DECISION_KIND_COUNT] = {
-        "started", "opened",  "widened",  "soaking",   "resoak",   "passed",   "done",
-        "held",    "resumed", "advanced", "reverting", "reverted", "override", "gap"};
+        "started", "opened",   "widened",   "soaking",  "resoak",   "passed", "done",  "held",
+        "resumed", "advanced", "reverting", "reverted", "override", "gap",    "called"};
     return pick(names, MD_DECISION_KIND_COUNT, kind);
 }
 
@@ -103,6 +103,8 @@ struct tally {
     uint32_t rolled_back;
     uint32_t refused;
     uint32_t left;
+    uint32_t reset;
+    uint32_t unanswered; /* of the silent ones */
     uint32_t by_reason[MP_REASON_COUNT];
 };
 
@@ -111,12 +113,17 @@ static struct tally tally_ring(const struct md_release *r, const struct rollout 
     struct tally t = {0};
     for (uint32_t i = 0; i < r->node_count; i++) {
         const struct entry *e = &o->entry[i];
-        if (e->ring != ring || e->outcome != MD_OUTCOME_FAILED)
+        if (e->ring != ring)
+            continue;
+        t.unanswered += e->outcome == MD_OUTCOME_SILENT && e->serial != 0;
+        if (e->outcome != MD_OUTCOME_FAILED)
             continue;
         if (e->phase == MP_PHASE_ROLLED_BACK)
             t.rolled_back++;
         else if (e->phase == MP_PHASE_REFUSED)
             t.refused++;
+        else if (e->phase == MP_PHASE_CONFIRMED && is_reset(e->reason))
+            t.reset++;
         else
             t.left++;
         t.by_reason[e->reason < MP_REASON_COUNT ? e->reason : MP_REASON_OTHER]++;
@@ -147,6 +154,8 @@ void release_failures(const struct md_release *r, const struct rollout *o, uint8
         at = append(out, at, "%s%u of %u nodes refused %s", at ? ", " : "", t.refused, c.members, name);
     if (t.left)
         at = append(out, at, "%s%u of %u nodes left %s after confirming it", at ? ", " : "", t.left, c.members, name);
+    if (t.reset)
+        at = append(out, at, "%s%u of %u nodes reset in service", at ? ", " : "", t.reset, c.members);
     const char *separator = " (";
     for (unsigned i = 0; i < MP_REASON_COUNT; i++)
         if (t.by_reason[i]) {
@@ -158,8 +167,11 @@ void release_failures(const struct md_release *r, const struct rollout *o, uint8
         }
     if (c.failed)
         at = append(out, at, ")");
-    if (c.silent)
-        at = append(out, at, "%s%u of %u nodes silent past %u s", at ? ", " : "", c.silent, c.members,
+    if (t.unanswered)
+        at = append(out, at, "%s%u of %u nodes did not answer the roll call within %u s", at ? ", " : "", t.unanswered,
+                    c.members, o->config.policy.roll_call_s);
+    if (c.silent > t.unanswered)
+        at = append(out, at, "%s%u of %u nodes silent past %u s", at ? ", " : "", c.silent - t.unanswered, c.members,
                     o->config.policy.ring[ring].deadline_s);
     if (c.limit == MD_UNLIMITED)
         append(out, at, ", no limit");

@@ -237,6 +237,7 @@ static const char *decision_word(uint64_t kind)
         [MD_DECISION_RESUMED] = "resumed",     [MD_DECISION_ADVANCED] = "advanced",
         [MD_DECISION_REVERTING] = "reverting", [MD_DECISION_REVERTED] = "reverted",
         [MD_DECISION_OVERRIDE] = "override",   [MD_DECISION_GAP] = "gap",
+        [MD_DECISION_CALLED] = "roll call",
     };
     return kind < MD_DECISION_KIND_COUNT ? words[kind] : "decision";
 }

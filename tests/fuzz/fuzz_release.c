@@ -60,6 +60,7 @@ static void call(struct md_release *r, uint64_t *now, const uint8_t c[4])
     struct md_want want;
     struct mp_directive head;
     struct mp_report report = {.node = c[1] % 6u + 1,
+                               .serial = (uint16_t)(c[1] / 6u),
                                .running = c[2] % 6u,
                                .target = c[2] / 6u % 6u,
                                .phase = c[3] % MP_PHASE_COUNT,
@@ -121,9 +122,10 @@ static void try_calls(const uint8_t *data, size_t size)
     struct md_decision decision;
     uint64_t now = 1000;
     config.image[0] = (struct md_release_image){{1}, 1, 1, 1, 1};
-    md_policy_parse(&config.policy,
-                    "confirm=1 cap=2; a: label=0 soak=3 deadline=10; b: share=50% deadline=20; c: share=100%", NULL,
-                    NULL, NULL, 0);
+    md_policy_parse(
+        &config.policy,
+        "confirm=1 cap=2 roll-call=5; a: label=0 soak=3 deadline=10; b: share=50% deadline=20; c: share=100%", NULL,
+        NULL, NULL, 0);
     for (uint32_t release = 1; release <= 3; release++) {
         config.release = release;
         config.image[0].id[0] = (uint8_t)release;

@@ -17,7 +17,7 @@
 #define CANARY 1u /* label bit */
 
 static const char plan[] =
-    "spread=10 confirm=30 stage-deadline=100; canary: label=0 soak=20 deadline=200 min-reports=2;"
+    "roll-call=none spread=10 confirm=30 stage-deadline=100; canary: label=0 soak=20 deadline=200 min-reports=2;"
     "quarter: share=25% soak=10 deadline=200 max-failures=1; all: share=100% soak=5 deadline=200"
     " max-failures=any max-failures-percent=20%";
 
@@ -350,7 +350,8 @@ static void test_percent_limit(void **state)
 {
     struct rig g = rig_of(12);
     (void)state;
-    start(&g, "confirm=10; all: share=100% soak=0 deadline=100 max-failures=any max-failures-percent=25%");
+    start(&g,
+          "roll-call=none confirm=10; all: share=100% soak=0 deadline=100 max-failures=any max-failures-percent=25%");
     for (uint32_t node = 10; node < 22; node++)
         stage(&g, node);
     for (uint32_t node = 10; node < 13; node++)
@@ -366,7 +367,7 @@ static void test_worst_case_passes_early(void **state)
 {
     struct rig g = rig_of(12);
     (void)state;
-    start(&g, "confirm=10; all: share=100% soak=5 deadline=100 max-failures=1");
+    start(&g, "roll-call=none confirm=10; all: share=100% soak=5 deadline=100 max-failures=1");
     for (uint32_t node = 10; node < 22; node++)
         stage(&g, node);
     for (uint32_t node = 10; node < 21; node++)
@@ -382,7 +383,8 @@ static void test_minimum_of_reports(void **state)
 {
     struct rig g = rig_of(12);
     (void)state;
-    start(&g, "confirm=10 stage-deadline=50; canary: label=0 soak=0 deadline=100 min-reports=3; all: share=100%");
+    start(&g, "roll-call=none confirm=10 stage-deadline=50; canary: label=0 soak=0 deadline=100 min-reports=3; all: "
+              "share=100%");
     stage(&g, 10);
     stage(&g, 11);
     confirm(&g, 10);
@@ -401,7 +403,7 @@ static void test_empty_ring_never_passes(void **state)
 {
     struct rig g = rig_of(12);
     (void)state;
-    start(&g, "confirm=10 stage-deadline=50; canary: label=9 soak=0 deadline=100; all: share=100%");
+    start(&g, "roll-call=none confirm=10 stage-deadline=50; canary: label=9 soak=0 deadline=100; all: share=100%");
     wait_s(&g, 49);
     expect(&g, MD_PHASE_STAGING, 0, MP_ACTION_STAGE);
     wait_s(&g, 1);
@@ -414,7 +416,7 @@ static void test_retired_leave_the_denominator(void **state)
 {
     struct rig g = rig_of(20);
     (void)state;
-    start(&g, "confirm=30; canary: label=0 soak=20 deadline=200; all: share=100%");
+    start(&g, "roll-call=none confirm=30; canary: label=0 soak=20 deadline=200; all: share=100%");
     stage(&g, 10);
     struct md_fact fact = fact_of(11);
     fact.retired = true;
@@ -484,7 +486,7 @@ static void test_late_joiner(void **state)
 {
     struct rig g = rig_of(2);
     (void)state;
-    start(&g, "confirm=30; canary: label=0 soak=20 deadline=200; all: share=100%");
+    start(&g, "roll-call=none confirm=30; canary: label=0 soak=20 deadline=200; all: share=100%");
     stage(&g, 10);
     stage(&g, 11);
     confirm(&g, 10);
@@ -524,7 +526,7 @@ static void test_failure_stands_until_retried(void **state)
 {
     struct rig g = rig_of(2);
     (void)state;
-    start(&g, "confirm=30; canary: label=0 soak=20 deadline=200 max-failures=1; all: share=100%");
+    start(&g, "roll-call=none confirm=30; canary: label=0 soak=20 deadline=200 max-failures=1; all: share=100%");
     stage(&g, 10);
     stage(&g, 11);
     roll_back(&g, 10);
@@ -619,7 +621,8 @@ static void test_advance(void **state)
 {
     struct rig g = rig_of(2);
     (void)state;
-    start(&g, "confirm=30; canary: label=0 deadline=100; more: label=1 deadline=100 min-reports=0; all: share=100% "
+    start(&g, "roll-call=none confirm=30; canary: label=0 deadline=100; more: label=1 deadline=100 min-reports=0; all: "
+              "share=100% "
               "min-reports=0");
     assert_int_equal(md_release_advance(g.r, g.now, RELEASE, "ann"), 0);
     md_release_tick(g.r, g.now);
@@ -773,7 +776,7 @@ static void test_cap(void **state)
         struct md_fact fact = fact_of(node);
         assert_int_equal(md_release_node(g.r, g.now, &fact), 0);
     }
-    start(&g, "confirm=10 cap=10; all: share=100% soak=0 deadline=100");
+    start(&g, "roll-call=none confirm=10 cap=10; all: share=100% soak=0 deadline=100");
     for (uint32_t node = 100; node < 200; node++)
         stage(&g, node);
     for (unsigned step = 0; step < 100 && info_of(&g).phase == MD_PHASE_OPEN; step++) {
@@ -801,7 +804,7 @@ static void test_cap_against_labels(void **state)
 {
     struct rig g = rig_of(2);
     (void)state;
-    start(&g, "confirm=10 cap=1; canary: label=0 soak=0 deadline=100");
+    start(&g, "roll-call=none confirm=10 cap=1; canary: label=0 soak=0 deadline=100");
     stage(&g, 10);
     stage(&g, 11);
     expect(&g, MD_PHASE_HELD, 0, MP_ACTION_HOLD);
@@ -978,7 +981,7 @@ static void test_decisions_tell_the_story(void **state)
     struct rig g = rig_of(2);
     struct md_decision d;
     (void)state;
-    start(&g, "confirm=30; canary: label=0 soak=20 deadline=200; all: share=100%");
+    start(&g, "roll-call=none confirm=30; canary: label=0 soak=20 deadline=200; all: share=100%");
     pass_canary(&g);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         assert_true(md_release_decision(g.r, &d));
@@ -1027,6 +1030,289 @@ static int lookup(void *ctx, const char *name)
     return strcmp(name, "canary") == 0 ? 3 : -1;
 }
 
+/* --- the roll call ------------------------------------------------------------------------------------------------ */
+
+static const char calling[] =
+    "roll-call=60 spread=10 confirm=30 stage-deadline=100; canary: label=0 soak=20 deadline=200 "
+    "min-reports=2; all: share=100% soak=10 deadline=200 max-failures=1";
+
+/* Both canaries confirmed and soaked: the roll is called. */
+static void call_canaries(struct rig *g)
+{
+    start(g, calling);
+    for (unsigned i = 10; i < 12; i++) {
+        stage(g, i);
+        confirm(g, i);
+    }
+    assert_int_equal(want_of(g).flags, 0);
+    wait_s(g, 20);
+    expect(g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    assert_int_equal(want_of(g).flags, MP_DIRECTIVE_ROLL_CALL);
+    expect_why(g, "2 nodes that confirmed are called, 60 s to answer");
+}
+
+static void test_everybody_answers_the_roll_call(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    assert_true(md_release_next_expiry(g.r) == g.now + 60000);
+    confirm(&g, 10);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    confirm(&g, 11);
+    /* no directive is signed for the end of a roll call */
+    expect(&g, MD_PHASE_STAGING, 1, MP_ACTION_OPEN);
+    assert_int_equal(want_of(&g).flags, MP_DIRECTIVE_ROLL_CALL);
+    for (uint32_t node = 12; node < 30; node++)
+        stage(&g, node);
+    expect(&g, MD_PHASE_OPEN, 1, MP_ACTION_OPEN);
+    assert_int_equal(want_of(&g).flags, 0);
+    for (uint32_t node = 12; node < 30; node++)
+        confirm(&g, node);
+    wait_s(&g, 10);
+    expect(&g, MD_PHASE_SOAKING, 1, MP_ACTION_OPEN);
+    expect_why(&g, "20 nodes that confirmed are called");
+    for (uint32_t node = 10; node < 28; node++)
+        confirm(&g, node);
+    expect(&g, MD_PHASE_SOAKING, 1, MP_ACTION_OPEN);
+    /* the limit is one: whatever became of the last node does not matter */
+    confirm(&g, 28);
+    expect(&g, MD_PHASE_DONE, 1, MP_ACTION_OPEN);
+    expect_why(&g, "done: 20 of 20 nodes run");
+    assert_int_equal(want_of(&g).flags, 0);
+    assert_true(md_release_next_expiry(g.r) == MD_NEVER_MS);
+    md_release_free(g.r);
+}
+
+static void test_dead_canary_is_missed(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    confirm(&g, 10);
+    wait_s(&g, 59);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    wait_s(&g, 1);
+    expect(&g, MD_PHASE_HELD, 0, MP_ACTION_HOLD);
+    assert_string_equal(info_of(&g).why,
+                        "held at ring canary: 1 of 2 nodes did not answer the roll call within 60 s, limit 0");
+    assert_int_equal(want_of(&g).flags, 0);
+    md_release_free(g.r);
+}
+
+static uint8_t outcome_of(const struct rig *g, uint32_t i)
+{
+    struct md_release_node m;
+    assert_int_equal(md_release_member(g->r, RELEASE, i, &m), 0);
+    return m.outcome;
+}
+
+/* A report of before the call is none, however often it is fed; a later one is, whatever it says. */
+static void test_only_a_new_report_answers(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    start(&g, calling);
+    stage(&g, 10);
+    stage(&g, 11);
+    confirm(&g, 10);
+    struct mp_report old = {
+        .node = 11, .serial = next_serial++, .running = RELEASE, .target = RELEASE, .phase = MP_PHASE_CONFIRMED};
+    assert_int_equal(md_release_report(g.r, g.now, &old), 0);
+    md_release_tick(g.r, g.now);
+    wait_s(&g, 20);
+    confirm(&g, 10);
+    assert_int_equal(md_release_report(g.r, g.now, &old), 0);
+    struct md_fact fact = fact_of(11);
+    assert_int_equal(md_release_node(g.r, g.now, &fact), 0);
+    wait_s(&g, 60);
+    expect(&g, MD_PHASE_HELD, 0, MP_ACTION_HOLD);
+    assert_int_equal(outcome_of(&g, 1), MD_OUTCOME_SILENT);
+    assert_int_equal(md_release_report(g.r, g.now, &old), 0);
+    assert_int_equal(md_release_node(g.r, g.now, &fact), 0);
+    assert_int_equal(outcome_of(&g, 1), MD_OUTCOME_SILENT);
+    assert_int_equal(md_release_resume(g.r, g.now, RELEASE, "ann"), 0);
+    assert_int_equal(md_release_report(g.r, g.now, &old), 0);
+    assert_int_equal(outcome_of(&g, 1), MD_OUTCOME_WAIVED);
+    wait_s(&g, 0);
+    expect(&g, MD_PHASE_STAGING, 1, MP_ACTION_OPEN);
+    /* late, and about another update */
+    say(&g, 11, RELEASE, RELEASE + 1, MP_PHASE_FETCHING, MP_REASON_NONE);
+    assert_int_equal(outcome_of(&g, 1), MD_OUTCOME_CONFIRMED);
+    md_release_free(g.r);
+}
+
+static void test_late_answer_heals(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    wait_s(&g, 60);
+    expect(&g, MD_PHASE_HELD, 0, MP_ACTION_HOLD);
+    confirm(&g, 10);
+    confirm(&g, 11);
+    assert_int_equal(outcome_of(&g, 0), MD_OUTCOME_CONFIRMED);
+    assert_int_equal(md_release_resume(g.r, g.now, RELEASE, "ann"), 0);
+    wait_s(&g, 0);
+    expect(&g, MD_PHASE_STAGING, 1, MP_ACTION_OPEN);
+    struct md_counts c;
+    assert_int_equal(md_release_counts(g.r, RELEASE, 0, &c), 0);
+    assert_int_equal(c.confirmed, 2);
+    md_release_free(g.r);
+}
+
+/* A canary that dies in the second ring's time is missed at the second ring's end. */
+static void test_rings_before_are_called_again(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    confirm(&g, 10);
+    confirm(&g, 11);
+    for (uint32_t node = 12; node < 30; node++) {
+        stage(&g, node);
+        confirm(&g, node);
+    }
+    wait_s(&g, 100);
+    for (uint32_t node = 11; node < 30; node++)
+        confirm(&g, node);
+    wait_s(&g, 10);
+    for (uint32_t node = 11; node < 30; node++)
+        confirm(&g, node);
+    expect(&g, MD_PHASE_SOAKING, 1, MP_ACTION_OPEN);
+    wait_s(&g, 60);
+    expect(&g, MD_PHASE_HELD, 1, MP_ACTION_HOLD);
+    expect_why(&g, "held at ring canary: 1 of 2 nodes did not answer");
+    md_release_free(g.r);
+}
+
+/* Held in the middle: its time stands still, and the resumed directive asks again. */
+static void test_roll_call_over_a_hold(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    wait_s(&g, 50);
+    assert_int_equal(md_release_hold(g.r, g.now, RELEASE, "ann"), 0);
+    wait_s(&g, 1000);
+    assert_int_equal(md_release_resume(g.r, g.now, RELEASE, "ann"), 0);
+    wait_s(&g, 0);
+    assert_int_equal(want_of(&g).flags, MP_DIRECTIVE_ROLL_CALL);
+    assert_true(md_release_next_expiry(g.r) == g.now + 10000);
+    wait_s(&g, 9);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    assert_int_equal(md_release_advance(g.r, g.now, RELEASE, "ann"), 0);
+    wait_s(&g, 50);
+    expect(&g, MD_PHASE_STAGING, 1, MP_ACTION_OPEN);
+    md_release_free(g.r);
+}
+
+static void test_roll_call_over_a_restart(void **state)
+{
+    static struct md_release_node kept[64];
+    unsigned count = 0;
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    g.r = reload(&g, 20, kept, &count);
+    md_release_tick(g.r, g.now);
+    assert_int_equal(want_of(&g).flags, MP_DIRECTIVE_ROLL_CALL);
+    confirm(&g, 10);
+    g.r = reload(&g, 20, kept, &count);
+    wait_s(&g, 59);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    assert_int_equal(outcome_of(&g, 0), MD_OUTCOME_CONFIRMED);
+    g.r = reload(&g, 20, kept, &count);
+    wait_s(&g, 1);
+    expect(&g, MD_PHASE_HELD, 0, MP_ACTION_HOLD);
+    g.r = reload(&g, 20, kept, &count);
+    assert_int_equal(outcome_of(&g, 0), MD_OUTCOME_CONFIRMED);
+    assert_int_equal(outcome_of(&g, 1), MD_OUTCOME_SILENT);
+    confirm(&g, 11);
+    assert_int_equal(outcome_of(&g, 1), MD_OUTCOME_CONFIRMED);
+    md_release_free(g.r);
+}
+
+/* The gateway did not listen for a while: the call goes on for as much longer, and the soak is not begun again. */
+static void test_roll_call_over_a_gap(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    call_canaries(&g);
+    wait_s(&g, 50);
+    md_release_gap(g.r, g.now, 30000);
+    md_release_tick(g.r, g.now);
+    assert_true(md_release_next_expiry(g.r) == g.now + 40000);
+    confirm(&g, 10);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    confirm(&g, 11);
+    expect(&g, MD_PHASE_STAGING, 1, MP_ACTION_OPEN);
+    md_release_free(g.r);
+}
+
+/* What a version without roll calls had stored goes on without them. */
+static void test_older_state_is_read(void **state)
+{
+    uint8_t blob[MD_RELEASE_STATE_MAX];
+    struct rig g = rig_of(20), old = rig_of(20);
+    (void)state;
+    start(&g, plan);
+    pass_canary(&g);
+    int len = md_release_save(g.r, RELEASE, blob, sizeof blob);
+    assert_true(len > 0);
+    const size_t policy_at = 1 + 4 + 4 + 1 + 22 + 2 + 2 + 4 + 4, called_at = (size_t)len - MD_TEXT_MAX - 1 - 8;
+    memmove(blob + called_at, blob + called_at + 8, (size_t)len - called_at - 8);
+    memmove(blob + policy_at, blob + policy_at + 4, (size_t)len - policy_at - 12);
+    blob[0] = 1;
+    assert_int_equal(md_release_load(old.r, blob, (size_t)len - 12), 0);
+    old.now = g.now;
+    expect(&old, MD_PHASE_STAGING, 1, MP_ACTION_OPEN);
+    assert_int_equal(info_of(&old).config->policy.roll_call_s, 0);
+    assert_string_equal(info_of(&old).why, info_of(&g).why);
+    blob[0] = 0;
+    assert_int_equal(md_release_load(old.r, blob, (size_t)len - 12), MP_ERR_FORMAT);
+    md_release_free(g.r);
+    md_release_free(old.r);
+}
+
+/* Nobody is asked where no answer could change anything. */
+static void test_roll_call_that_cannot_matter(void **state)
+{
+    struct rig g = rig_of(4);
+    (void)state;
+    start(&g, "confirm=10; all: share=100% soak=5 deadline=100 max-failures=any");
+    for (uint32_t node = 10; node < 14; node++)
+        stage(&g, node);
+    confirm(&g, 10);
+    wait_s(&g, 5);
+    expect(&g, MD_PHASE_DONE, 0, MP_ACTION_OPEN);
+    md_release_free(g.r);
+}
+
+static void test_reset_in_service_is_failure(void **state)
+{
+    struct rig g = rig_of(20);
+    (void)state;
+    start(&g, calling);
+    stage(&g, 10);
+    stage(&g, 11);
+    confirm(&g, 10);
+    confirm(&g, 11);
+    say(&g, 10, RELEASE, RELEASE, MP_PHASE_CONFIRMED, MP_REASON_KEYS_FROZEN);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    say(&g, 10, RELEASE, RELEASE, MP_PHASE_CONFIRMED, MP_REASON_WATCHDOG);
+    expect(&g, MD_PHASE_HELD, 0, MP_ACTION_HOLD);
+    assert_string_equal(info_of(&g).why, "held at ring canary: 1 of 2 nodes reset in service (watchdog), limit 0");
+    /* what it says of another update does not mend it; an operator waives it, and a roll call does not bring it back */
+    say(&g, 10, RELEASE, RELEASE + 1, MP_PHASE_FETCHING, MP_REASON_NONE);
+    assert_int_equal(outcome_of(&g, 0), MD_OUTCOME_FAILED);
+    assert_int_equal(md_release_resume(g.r, g.now, RELEASE, "ann"), 0);
+    say(&g, 10, RELEASE, RELEASE, MP_PHASE_CONFIRMED, MP_REASON_WATCHDOG);
+    assert_int_equal(outcome_of(&g, 0), MD_OUTCOME_WAIVED);
+    expect(&g, MD_PHASE_SOAKING, 0, MP_ACTION_OPEN);
+    md_release_free(g.r);
+}
+
 static void test_policy_text(void **state)
 {
     struct md_policy p, again;
@@ -1041,6 +1327,7 @@ static void test_policy_text(void **state)
     assert_int_equal(p.ring_count, 3);
     assert_int_equal(p.spread_s, 120);
     assert_int_equal(p.cap, 40);
+    assert_int_equal(p.roll_call_s, MD_ROLL_CALL_S);
     assert_int_equal(p.ring[0].labels, 1 << 3 | 1 << 5);
     assert_int_equal(p.ring[0].soak_s, 3600);
     assert_int_equal(p.ring[0].deadline_s, 86400);
@@ -1101,6 +1388,10 @@ static void test_policy_refusals(void **state)
         {"a/b: share=1", "no ring name"},
         {"abcdefghijklmnopqrstuvwxyz: share=1", "no ring name"},
         {"cap=0; a: share=1", "cap of 0"},
+        {"roll-call=0; a: share=1", "cannot be"},
+        {"roll-call=never; a: share=1", "cannot be"},
+        {"roll-call=30 spread=40; a: share=1", "roll call 30 s is not above the 40 s"},
+        {"roll-call=60 spread=200; a: share=1", "roll call 60 s is not above the 60 s"},
         {"confirm=0; a: share=1", "confirm window"},
         {"confirm=3601; a: share=1", "cannot be"},
         {"a:share=1;b:share=2;c:share=3;d:share=4;e:share=5;f:share=6;g:share=7;h:share=8;i:share=9", "more than 8"},
@@ -1156,6 +1447,17 @@ int main(void)
         cmocka_unit_test(test_changes_are_marked),
         cmocka_unit_test(test_decisions_tell_the_story),
         cmocka_unit_test(test_hostile_calls),
+        cmocka_unit_test(test_everybody_answers_the_roll_call),
+        cmocka_unit_test(test_dead_canary_is_missed),
+        cmocka_unit_test(test_only_a_new_report_answers),
+        cmocka_unit_test(test_late_answer_heals),
+        cmocka_unit_test(test_rings_before_are_called_again),
+        cmocka_unit_test(test_roll_call_over_a_hold),
+        cmocka_unit_test(test_roll_call_over_a_restart),
+        cmocka_unit_test(test_roll_call_over_a_gap),
+        cmocka_unit_test(test_older_state_is_read),
+        cmocka_unit_test(test_roll_call_that_cannot_matter),
+        cmocka_unit_test(test_reset_in_service_is_failure),
         cmocka_unit_test(test_policy_text),
         cmocka_unit_test(test_longest_policy_fits),
         cmocka_unit_test(test_policy_refusals),

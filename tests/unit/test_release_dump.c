@@ -116,6 +116,19 @@ static void same(struct md_release *a, struct md_release *b)
     } while (more);
 }
 
+/* Field by field: between them lies what nobody wrote. */
+static void same_node(const struct md_release_node *x, const struct md_release_node *y)
+{
+    assert_int_equal(x->node, y->node);
+    assert_int_equal(x->release, y->release);
+    assert_int_equal(x->ring, y->ring);
+    assert_int_equal(x->outcome, y->outcome);
+    assert_int_equal(x->phase, y->phase);
+    assert_int_equal(x->reason, y->reason);
+    assert_int_equal(x->serial, y->serial);
+    assert_int_equal(x->opened_ms, y->opened_ms);
+}
+
 static struct md_release *copied(const struct md_release *r, struct copy *c)
 {
     c->len = c->at = 0;
@@ -147,7 +160,7 @@ static void test_goes_on_alike(void **state)
             struct md_release_node x, y;
             while (md_release_pop_node(r, &x)) {
                 assert_true(md_release_pop_node(twin, &y));
-                assert_memory_equal(&x, &y, sizeof x);
+                same_node(&x, &y);
                 decisions++;
             }
             assert_false(md_release_pop_node(twin, &y));

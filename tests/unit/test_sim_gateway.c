@@ -91,6 +91,31 @@ static void test_stops_at_canary(void **state)
     }
 }
 
+/* What shows only in service is found before the next ring, too. */
+static void test_late_faults_stop_at_canary(void **state)
+{
+    (void)state;
+    static const char *const faults[] = {"brick", "degrade"};
+    static const char *const says[] = {"3 of 3 nodes did not answer the roll call within 1800 s, limit 0",
+                                       "1 of 3 nodes reset in service (crashed), limit 0"};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        char text[2048];
+        struct sim_rig r;
+        snprintf(text, sizeof text, "%sfault = %s\nfault_after = 1 min\n[run]\nduration = 4 h\n",
+                 GRID "[fleet]\nsize = 8 KB\ncanaries = 3\n[release 2]\nat = 5 s\nsize = 8 KB\n"
+                      "policy = canary: label=canary soak=1h; all: share=100%\n",
+                 faults[i]);
+        sim_rig_open(&r, text, 7);
+        sim_rig_settle(&r, MP_SECONDS(14000));
+        assert_non_null(sim_rig_decision(&r, "held at ring canary"));
+        assert_non_null(strstr(sim_rig_decision(&r, "held at ring canary")->text, says[i]));
+        assert_null(sim_rig_decision(&r, "ring canary passed"));
+        assert_int_equal(sim_rig_nodes(&r, SIM_ROW_CONFIRMED, 2), CANARIES);
+        assert_int_equal(sim_rig_nodes(&r, SIM_ROW_INSTALLED, 2), CANARIES);
+        sim_rig_close(&r);
+    }
+}
+
 /* Half of the nodes misbehave only in the second ring: those of the first run it and are brought back. */
 static void test_reverts(void **state)
 {
@@ -235,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_goes_through_rings),
         cmocka_unit_test(test_stops_at_canary),
+        cmocka_unit_test(test_late_faults_stop_at_canary),
         cmocka_unit_test(test_reverts),
         cmocka_unit_test(test_shares_a_network),
         cmocka_unit_test(test_own_networks),
