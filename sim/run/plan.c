@@ -142,6 +142,14 @@ static double detection_s(const struct sim_scenario *s, const struct sim_release
     return boot + policy->confirm_s + boot + told;
 }
 
+/* Probability that a member fails where the ring's gate can see it. */
+static double shown(const struct sim_plan *p, double soak_s)
+{
+    if (!p->is_seen)
+        return 0;
+    return p->fault_probability * (p->shows_after_s > 0 ? -expm1(-soak_s / p->shows_after_s) : 1);
+}
+
 static void plan_rings(struct sim_plan *p, const struct sim_scenario *s, const struct md_policy *policy)
 {
     double confirm = seconds(s->life.boot_us) + seconds(s->life.selftest_us) + 2 * frames_s(s, p->hops);
@@ -162,10 +170,12 @@ static void plan_rings(struct sim_plan *p, const struct sim_scenario *s, const s
         ring->ends_s = at = ring->opens_s + ring->spread_s + confirm + ring->soak_s;
         ring->latest_s = latest += policy->stage_deadline_s + ring->deadline_s + ring->soak_s;
         ring->opens = opens;
-        ring->expected = p->is_seen ? sim_plan_exposed(ring->members, p->fault_probability, ring->limit, ring->spread_s,
-                                                       p->detection_s)
-                                    : ring->members;
-        ring->passes = p->is_seen ? sim_plan_binomial(ring->members, p->fault_probability, ring->limit) : 1;
+        bool in_trial = p->is_seen && p->shows_after_s <= 0;
+        ring->expected = in_trial ? sim_plan_exposed(ring->members, p->fault_probability, ring->limit, ring->spread_s,
+                                                     p->detection_s)
+                                  : ring->members;
+        double fails = shown(p, ring->soak_s);
+        ring->passes = fails > 0 ? sim_plan_binomial(ring->members, fails, ring->limit) : 1;
         if (ring->is_stuck)
             ring->passes = 0;
         p->expected += opens * ring->expected;
@@ -221,7 +231,9 @@ int sim_plan_make(struct sim_plan *p, const struct sim_scenario *s, const struct
                            : r->fault == SIM_FAULT_NONE ? 1
                            : r->fault_revision != 0     ? r->fault_ppm / 1e6 / s->fleet.hw_revisions
                                                         : r->fault_ppm / 1e6;
-    p->is_seen = r->fault != SIM_FAULT_BRICK && r->fault != SIM_FAULT_DEGRADE;
+    p->is_seen = r->fault != SIM_FAULT_BRICK || policy.roll_call_s > 0;
+    if (r->fault == SIM_FAULT_BRICK || r->fault == SIM_FAULT_DEGRADE)
+        p->shows_after_s = seconds(r->fault_after_us);
     p->detection_s = detection_s(s, r, &policy, hops);
     double delta = ceil(r->size_bytes * o->delta_ratio);
     plan_image(&p->full, s, p, o->factor, r->size_bytes, 0);

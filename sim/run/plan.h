@@ -8,16 +8,18 @@
  *                 the image spreads to all nodes from the start; then spread, boot, self-test, the echo and report over D
  *                 hops, soak. At the latest: stage deadline, deadline, soak
  *   gate          a ring passes when no more of its members fail than its limit: the binomial distribution at the fault's
- *                 probability. What fails after the trial (brick, degrade) passes every gate
+ *                 probability. What fails after the trial (brick, degrade) counts as far as it shows in the soak, when a
+ *                 roll call tells; without one, a brick passes every gate
  *   exposure      members of a ring activate at random within the spread; those whose turn comes after the hold, that is
  *                 one detection delay after the failure beyond the limit, are spared. Expected: the sum over rings of
- *                 the probability that a ring opens times those of it that boot the image. At most: all of the ring
+ *                 the probability that a ring opens times those of it that boot the image; of what fails after the trial
+ *                 all of it. At most: all of the ring
  *   energy        while the distribution lasts: listening, every chunk sent once, every chunk (of a delta: and of the
  *                 image rebuilt) written to flash
  *
  * Left out: the breaker of nodes, which stops a bad image where neighbours failed (exposure is an upper bound), contention
- * in dense places and losses by collision (in the factor), nodes that are away, batteries that run out, and traffic
- * besides the image. Floating point: nothing that is simulated depends on this. Reentrant.
+ * in dense places and losses by collision (in the factor), nodes that are away, batteries that run out, the roll call (a
+ * minute a ring at most, when all answer), and traffic besides the image. Floating point: nothing that is simulated depends on this. Reentrant.
  */
 #ifndef SIM_PLAN_H
 #define SIM_PLAN_H
@@ -60,7 +62,8 @@ struct sim_plan_ring {
 struct sim_plan {
     uint32_t release, nodes, hops, unreached;
     double fault_probability;
-    bool is_seen; /* the gate sees this kind of fault */
+    bool is_seen;         /* the gate sees this kind of fault */
+    double shows_after_s; /* mean time after the trial until it shows; 0: in the trial */
     double detection_s;
     struct sim_plan_image full, delta;
     uint32_t ring_count;

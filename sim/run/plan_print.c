@@ -96,7 +96,10 @@ static void print_exposure(const struct sim_plan *p)
     uint32_t most = 0;
     char a[TEXT];
     printf("A bad image: a node that boots it fails with probability %.4g %%, ", p->fault_probability * 100);
-    if (p->is_seen)
+    if (p->is_seen && p->shows_after_s > 0)
+        printf("%s after the trial on average:\nits ring is not spared, the next one is.\n\n",
+               time_text(p->shows_after_s, a));
+    else if (p->is_seen)
         printf("the others hear %s later.\n\n", time_text(p->detection_s, a));
     else
         printf("after the trial: no gate sees it.\n\n");

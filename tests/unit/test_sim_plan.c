@@ -32,7 +32,9 @@ static const char TEXT[] =
     "[run]\nduration = 1 d\n[life]\nbattery = 1 mAh\n[release 2]\nsize = 1920 B\n"
     "policy = confirm=60 spread=100 stage-deadline=1h\npolicy = canary: label=canary soak=10m deadline=20m\n"
     "policy = all: share=100% soak=1m deadline=30m max-failures=any\n[release 3]\nsize = 3 MB\nfault = brick\n"
-    "fault_probability = 40 %\n";
+    "fault_probability = 40 %\n"
+    "policy = roll-call=none; all: share=100%\n[release 4]\nsize = 3 MB\nfault = brick\nfault_probability = 40 %\n"
+    "fault_after = 10 min\npolicy = canary: label=canary soak=20m; all: share=100%\n";
 
 static void make(struct sim_plan *p, const char *text, const struct sim_plan_options *options, uint32_t hops)
 {
@@ -197,6 +199,14 @@ static void exposure_ends_with_the_hold(void **state)
     assert_false(p.is_seen);
     assert_near(p.expected, 10);
     assert_near(p.everywhere, 1);
+    /* the same with a roll call: what died within the soak is missed, its ring is not spared */
+    o.release = 4;
+    make(&p, TEXT, &o, 10);
+    assert_true(p.is_seen);
+    assert_near(p.shows_after_s, 600);
+    assert_near(p.ring[0].passes, pow(1 - 0.4 * (1 - exp(-2)), 5));
+    assert_near(p.ring[0].expected, 5);
+    assert_near(p.expected, 5 + p.ring[0].passes * 5);
     /* one of four hardware revisions; a crash is told sooner than a hang */
     make(&p,
          "[topology]\nkind = line\nnodes = 9\n[fleet]\nhw_revisions = 4\n[release 2]\nfault = crash\nfault_revision = "
@@ -216,7 +226,7 @@ static void what_cannot_be_planned_is_said(void **state)
         {{0.9, -1, 0.1, 0}, TEXT, "factor: must be 1 to 100"},
         {{1.4, 1.1, 0.1, 0}, TEXT, "fault probability: must be 0 % to 100 %"},
         {{1.4, -1, 0, 0}, TEXT, "delta ratio: must be above 0 and at most 1"},
-        {{1.4, -1, 0.1, 4}, TEXT, "there is no such [release]"},
+        {{1.4, -1, 0.1, 5}, TEXT, "there is no such [release]"},
         {{1.4, -1, 0.1, 0}, "[topology]\nkind = line\nnodes = 2\n", "there is no such [release]"},
         {{1.4, -1, 0.1, 0},
          "[topology]\nkind = line\nnodes = 2\n[radio]\nframe_loss = 100 %\n[release 2]\nsize = 1 KB\n[fleet]\ncanaries "
