@@ -1,8 +1,8 @@
 /*
  * Limits of the protocol engine: the one place where they are set.
  *
- * Two profiles. The default suits hosts (gateway, POSIX nodes, simulator); MP_PROFILE_MCU suits a part with 16 KB of
- * RAM. Every limit may be overridden with -D. Limits marked "network" are part of the protocol (docs/SPEC.md) and must
+ * Two profiles. The default suits hosts (gateway, POSIX nodes); MP_PROFILE_MCU suits a part with 16 KB of RAM, and the
+ * simulator, whose nodes are such parts. Every limit may be overridden with -D. Limits marked "network" are part of the protocol (docs/SPEC.md) and must
  * be the same on every member; the others only trade memory for quality and may differ from node to node.
  */
 #ifndef MP_CONFIG_H

@@ -340,14 +340,16 @@ static enum scan scan_of(const struct ble *b, const struct account *a)
     return a->interval_us == b->interval_us && a->window_us == b->window_us ? SCAN_STEADY : SCAN_DUTY;
 }
 
-/* A scanner that starts now is on channel 37. */
+/* When exactly a scanner starts is drawn: real ones never start together, and many do here, at time 0. */
 static void restart_scanner(struct ble *b, uint32_t own, sim_time now)
 {
     struct account *a = &b->account[own];
     struct receiver *r = &b->receiver[own];
     r->scan = (uint8_t)scan_of(b, a);
     if (r->scan != SCAN_NONE)
-        r->phase = (uint32_t)((turn_of(a) - now % turn_of(a)) % turn_of(a));
+        r->phase =
+            sim_scale(sim_draw(b->e->seed, SIM_DRAW_SCAN, b->f->first + own, 2 + (uint32_t)(now >> 32), (uint32_t)now),
+                      turn_of(a));
 }
 
 static void drop_waiting(struct ble *b, uint32_t node)

@@ -6,7 +6,7 @@ const char *const sim_report_script[] = {
     "const D = JSON.parse(document.getElementById('data').textContent);",
     "const SVG = 'http://www.w3.org/2000/svg';",
     "const BEARERS = {extended: 'extended advertising', legacy: 'legacy advertising', '802.15.4': 'IEEE 802.15.4'};",
-    "const STACKS = {mesh: 'This project', flood: 'Flooding', unicast: 'Unicast', deluge: 'Deluge', 'mesh-dfu': 'Mesh DFU',",
+    "const STACKS = {mesh: 'This project', flood: 'Flooding', unicast: 'Unicast', deluge: 'Deluge', 'deluge-ble': 'Deluge, same radio', 'mesh-dfu': 'Mesh DFU',",
     "  'idle-load': 'Idle load'};",
     "",
     "/* --- making elements: text only ever becomes text nodes --- */",

@@ -44,7 +44,7 @@ void sim_progress_span(sim_time span, char out[SIM_SPAN_MAX])
     else if (span < 1000000)
         snprintf(out, SIM_SPAN_MAX, "%" PRIu64 ".%" PRIu64 " ms", span / 1000, span / 100 % 10);
     else if (s < 60)
-        snprintf(out, SIM_SPAN_MAX, "%" PRIu64 ".%" PRIu64 " s", s, span / 100000 % 10);
+        snprintf(out, SIM_SPAN_MAX, "%.1f s", (double)span / 1e6);
     else if (s < 3600)
         snprintf(out, SIM_SPAN_MAX, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
     else if (s < 86400)

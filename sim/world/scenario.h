@@ -95,7 +95,7 @@ struct sim_scenario_link {
 
 /* What `run` needs beyond the radio of sim/radio. */
 struct sim_radio_run {
-    uint32_t delivery_us; /* 100 to 100000 */
+    uint32_t delivery_us; /* 100 to 10000 */
     bool capture_effect, collisions;
     uint8_t secondary_phy; /* enum sim_phy */
     uint8_t channel;       /* 802.15.4 */

@@ -165,6 +165,10 @@ bool sim_parser_check(struct sim_parser *p)
     if (s->radio_run.scan_window_us > s->radio_run.scan_interval_us)
         return sim_parser_fail(p, either(p, "radio", "scan_window", "scan_interval"),
                                "scan_window: must not be longer than scan_interval");
+    const struct sim_baseline_plan *b = &s->baseline;
+    if (b->dfu_chunk_bytes > b->dfu_block_bytes || b->dfu_block_bytes > 256 * b->dfu_chunk_bytes)
+        return sim_parser_fail(p, either(p, "baseline", "dfu_block", "dfu_chunk"),
+                               "dfu_block: must be 1 to 256 times dfu_chunk");
     if (s->life.duty_window_us > s->life.duty_interval_us)
         return sim_parser_fail(p, either(p, "life", "duty_window", "duty_interval"),
                                "duty_window: must not be longer than duty_interval");
