@@ -196,6 +196,14 @@ static void get_state(struct in *in, unsigned format, struct rollout *o)
     o->why[sizeof o->why - 1] = '\0';
 }
 
+/* A revert names one manifest for each of the release's, or a directive would have no room for both. */
+static bool is_revert_whole(const struct rollout *o)
+{
+    bool reverts = o->phase == MD_PHASE_REVERTING || o->phase == MD_PHASE_REVERTED ||
+                   o->resumes == MD_PHASE_REVERTING || o->resumes == MD_PHASE_REVERTED;
+    return (!reverts && o->to_count == 0) || o->to_count == o->config.image_count;
+}
+
 int md_release_load(struct md_release *r, const uint8_t *data, size_t len)
 {
     struct in in = {data, len, 0, false};
@@ -209,7 +217,8 @@ int md_release_load(struct md_release *r, const uint8_t *data, size_t len)
     if (in.at != len)
         return MP_ERR_LENGTH;
     if (in.bad || loaded.config.release == 0 || loaded.config.image_count == 0 ||
-        loaded.ring >= loaded.config.policy.ring_count || md_policy_check(&loaded.config.policy, NULL, 0) < 0)
+        loaded.ring >= loaded.config.policy.ring_count || !is_revert_whole(&loaded) ||
+        md_policy_check(&loaded.config.policy, NULL, 0) < 0)
         return MP_ERR_FORMAT;
     if (release_find(r, loaded.config.release))
         return MP_ERR_DUPLICATE;

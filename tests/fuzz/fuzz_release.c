@@ -43,10 +43,13 @@ static void try_saved(const uint8_t *data, size_t size)
 {
     struct md_release *r = engine(4);
     struct md_rollout_info info;
+    struct md_want want;
     uint8_t state[MD_RELEASE_STATE_MAX];
     if (md_release_load(r, data, size) == 0) {
         md_release_tick(r, 5000);
         if (md_release_info(r, 0, &info) != 0 || md_release_save(r, info.release, state, sizeof state) < 0)
+            abort();
+        if (md_release_want(r, info.release, &want) < 0 || want.manifest_count > MP_DIRECTIVE_MANIFESTS_MAX)
             abort();
         md_release_next_expiry(r);
     }

@@ -1275,6 +1275,50 @@ static void test_older_state_is_read(void **state)
     md_release_free(old.r);
 }
 
+/* A stored state whose revert names more manifests than a directive has room for, or fewer than the release has. */
+static void test_stored_revert_that_cannot_be(void **state)
+{
+    const uint8_t to[3][8] = {{9, 1}, {9, 2}, {9, 3}};
+    uint8_t blob[MD_RELEASE_STATE_MAX];
+    struct rig g = rig_of(2);
+    (void)state;
+    g.config = config_of(RELEASE, plan);
+    for (uint8_t i = 1; i < 3; i++)
+        g.config.image[g.config.image_count++] = (struct md_release_image){{7, i}, 1, (uint16_t)(100 + i), 1, 1};
+    assert_int_equal(md_release_start(g.r, g.now, &g.config, "ann", NULL, 0), 0);
+    assert_int_equal(md_release_revert(g.r, g.now, RELEASE, 2, to, 3, "ann"), 0);
+    int len = md_release_save(g.r, RELEASE, blob, sizeof blob);
+    assert_true(len > 0);
+    /* images: 22 bytes each behind format, release, salt and count; "to" lies before the text */
+    const size_t image_at = 1 + 4 + 4 + 1, to_at = (size_t)len - MD_TEXT_MAX - 3 * 8;
+    assert_int_equal(blob[image_at - 1], 3);
+    assert_int_equal(blob[to_at - 1], 3);
+    struct md_release *r = md_release_new(crypto_sodium());
+    assert_non_null(r);
+    assert_int_equal(md_release_load(r, blob, (size_t)len), 0);
+    md_release_free(r);
+    r = md_release_new(crypto_sodium());
+    assert_non_null(r);
+    /* five images more */
+    uint8_t more[MD_RELEASE_STATE_MAX];
+    const size_t extra = (size_t)5 * 22;
+    memcpy(more, blob, image_at);
+    for (uint8_t i = 0; i < 5; i++)
+        memset(more + image_at + (size_t)i * 22, 50 + i, 22);
+    memcpy(more + image_at + extra, blob + image_at, (size_t)len - image_at);
+    more[image_at - 1] = 8;
+    assert_int_equal(md_release_load(r, more, (size_t)len + extra), MP_ERR_FORMAT);
+    /* two manifests fewer, then none */
+    for (size_t gone = 2; gone <= 3; gone++) {
+        memcpy(more, blob, to_at);
+        more[to_at - 1] = (uint8_t)(3 - gone);
+        memcpy(more + to_at + (3 - gone) * 8, blob + to_at + (size_t)3 * 8, MD_TEXT_MAX);
+        assert_int_equal(md_release_load(r, more, (size_t)len - gone * 8), MP_ERR_FORMAT);
+    }
+    md_release_free(r);
+    md_release_free(g.r);
+}
+
 /* Nobody is asked where no answer could change anything. */
 static void test_roll_call_that_cannot_matter(void **state)
 {
@@ -1456,6 +1500,7 @@ int main(void)
         cmocka_unit_test(test_roll_call_over_a_restart),
         cmocka_unit_test(test_roll_call_over_a_gap),
         cmocka_unit_test(test_older_state_is_read),
+        cmocka_unit_test(test_stored_revert_that_cannot_be),
         cmocka_unit_test(test_roll_call_that_cannot_matter),
         cmocka_unit_test(test_reset_in_service_is_failure),
         cmocka_unit_test(test_policy_text),
