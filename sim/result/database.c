@@ -170,7 +170,8 @@ static int bind_value(sqlite3_stmt *insert, int at, const cJSON *value)
 {
     if (cJSON_IsString(value))
         return sqlite3_bind_text(insert, at, value->valuestring, -1, SQLITE_TRANSIENT);
-    if (cJSON_IsNumber(value))
+    /* a file from elsewhere may have numbers that are none of ours */
+    if (cJSON_IsNumber(value) && value->valuedouble >= -SIM_NUMBER_MAX && value->valuedouble <= SIM_NUMBER_MAX)
         return sqlite3_bind_int64(insert, at, (sqlite3_int64)value->valuedouble);
     return sqlite3_bind_null(insert, at);
 }

@@ -12,6 +12,7 @@
 int sim_database_add(const char *path, const char *dir, char *error, size_t cap);
 
 #define SIM_RUN_JSON_MAX (1u << 20)
+#define SIM_NUMBER_MAX 9e15 /* larger ones are none of ours; exact in a double */
 /* Content of a file of at most max bytes, to be freed, with a terminator; NULL: errno says why (EFBIG: larger). */
 char *sim_database_text(const char *path, size_t max);
 

@@ -226,7 +226,7 @@ const char *const sim_figure_names[SIM_FIGURE_COUNT] = {
 static bool number(const cJSON *json, const char *key, double *value)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
-    if (!cJSON_IsNumber(item))
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= -SIM_NUMBER_MAX && item->valuedouble <= SIM_NUMBER_MAX))
         return false;
     *value = item->valuedouble;
     return true;
@@ -235,7 +235,7 @@ static bool number(const cJSON *json, const char *key, double *value)
 static bool share(const cJSON *json, const char *part, const char *whole, double scale, double *value)
 {
     double all = 0;
-    if (!number(json, part, value) || !number(json, whole, &all) || all <= 0)
+    if (!number(json, part, value) || !number(json, whole, &all) || all < 1)
         return false;
     *value *= scale / all;
     return true;

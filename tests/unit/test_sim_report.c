@@ -186,6 +186,42 @@ static void hostile_names_stay_text(void **state)
     free(page);
 }
 
+/* Figures beyond every range leave the page readable, and go into no table. */
+static void hostile_numbers_are_left_out(void **state)
+{
+    static const char *const keys[][2] = {{"first_us", "1e999"},
+                                          {"median_us", "-1e999"},
+                                          {"bytes", "1e300"},
+                                          {"energy_mean_uj", "-1e300"},
+                                          {"nodes", "1e-300"}};
+    char dir[256], out[256], path[512], error[256] = "";
+    (void)state;
+    make_run("numbers", "mesh", 1, 50000, false, dir);
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    char *text = sim_database_text(path, SIM_RUN_JSON_MAX);
+    cJSON *json = cJSON_Parse(text);
+    free(text);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        cJSON_ReplaceItemInObjectCaseSensitive((cJSON *)(uintptr_t)get(json, "headline"), keys[i][0],
+                                               cJSON_CreateRaw(keys[i][1]));
+    text = cJSON_Print(json);
+    FILE *file = fopen(path, "w");
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+    free(text);
+    cJSON_Delete(json);
+    assert_int_equal(sim_database_add(in_top("numbers.sqlite", out), dir, error, sizeof error), 0);
+    assert_int_equal(report(dir, dir, in_top("numbers.html", out)), 0);
+    char *page = read_page(out);
+    cJSON *data = data_of(page);
+    const cJSON *figures = get(group_at(data, 0), "figures");
+    assert_null(cJSON_GetObjectItemCaseSensitive(figures, "first"));
+    assert_null(cJSON_GetObjectItemCaseSensitive(figures, "complete"));
+    assert_non_null(get(figures, "last"));
+    cJSON_Delete(data);
+    free(page);
+}
+
 static void large_runs_are_thinned(void **state)
 {
     char dir[256], out[256], path[512];
@@ -329,9 +365,13 @@ static int remove_top(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(runs_are_grouped_over_seeds), cmocka_unit_test(hostile_names_stay_text),
-        cmocka_unit_test(large_runs_are_thinned),      cmocka_unit_test(cut_short_runs_are_shown_as_far_as_they_went),
-        cmocka_unit_test(mistakes_have_their_status),  cmocka_unit_test(page_is_whole_without_the_network),
+        cmocka_unit_test(runs_are_grouped_over_seeds),
+        cmocka_unit_test(hostile_names_stay_text),
+        cmocka_unit_test(hostile_numbers_are_left_out),
+        cmocka_unit_test(large_runs_are_thinned),
+        cmocka_unit_test(cut_short_runs_are_shown_as_far_as_they_went),
+        cmocka_unit_test(mistakes_have_their_status),
+        cmocka_unit_test(page_is_whole_without_the_network),
     };
     return cmocka_run_group_tests_name("sim_report", tests, make_top, remove_top);
 }
