@@ -14,6 +14,8 @@
 
 _Static_assert(MP_PLACES_MAX <= 15, "a forward names its place in four bits");
 _Static_assert(MP_PUSH_COUNT <= 16, "push_mask has 16 bits");
+_Static_assert(MP_RELEASES_MAX <= 8 && MP_MANIFESTS_MAX <= 8, "head_mask and manifest_mask have 8 bits");
+_Static_assert(SLEEP_MS / 256 < INT16_MAX, "full_until lies within half the range of its clock");
 #ifdef MP_PROFILE_MCU
 _Static_assert(sizeof(struct mp_node) <= 1024, "the engine must fit a part with 16 KB of RAM");
 #endif

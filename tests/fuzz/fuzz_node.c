@@ -272,6 +272,28 @@ static void check_bounds(const struct mp_node *n)
             abort();
 }
 
+/* What is kept beside the tables so that they need not be walked says what they say. */
+static void check_shortcuts(const struct mp_node *n)
+{
+    uint32_t now_ms = (uint32_t)(n->now / 1000);
+    bool is_full = (int16_t)((uint16_t)(now_ms >> 8) - n->full_until) < 0;
+
+    for (unsigned i = 0; i < MP_RELEASES_MAX; i++)
+        if ((n->head_mask >> i & 1) != (n->heads[i].release != 0))
+            abort();
+    for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++)
+        if ((n->manifest_mask >> i & 1) != (mp_get64(n->manifests[i]) != 0))
+            abort();
+    for (unsigned i = 0; i < MP_NEIGHBOURS_MAX; i++) {
+        const struct mp_neighbour *b = &n->neighbours[i];
+
+        /* who was silent for ten minutes gives way */
+        if (n->neighbour_tag[i] != (uint8_t)b->node ||
+            (is_full && (b->node == 0 || mp_neighbour_age_ms(b, now_ms) >= 600000)))
+            abort();
+    }
+}
+
 static void step(struct host *h, struct mp_node *n, const struct mp_env *env, mp_time *now, uint64_t *counter)
 {
     uint8_t out[MP_FRAME_MAX], op = next(h) % 16;
@@ -327,6 +349,7 @@ static void step(struct host *h, struct mp_node *n, const struct mp_env *env, mp
     }
     mp_node_events(n);
     check_bounds(n);
+    check_shortcuts(n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -354,5 +377,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     while (h.left)
         step(&h, &n, &env, &now, &counter);
+    /* What was stored is read again, whatever failed meanwhile. */
+    h.fail = 0;
+    id.boot++;
+    if (mp_node_init(&n, &env, &id, now) < 0)
+        abort();
+    check_bounds(&n);
+    check_shortcuts(&n);
     return 0;
 }
