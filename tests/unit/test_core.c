@@ -868,6 +868,26 @@ static void test_roll_call_of_others(void **state)
     expect_report(MP_PHASE_CONFIRMED, MP_REASON_NONE, 2);
 }
 
+/* News of a fetch have time; an answer has not, whatever else the node is at. */
+static void test_roll_call_during_a_fetch(void **state)
+{
+    (void)state;
+    serving();
+    assert_int_equal(direct(MP_ACTION_STAGE, 3, 1, NULL), MP_OK);
+    assert_int_equal(rig_manifest(&rig, 3), MP_OK);
+    assert_true(rig_run_to(&rig, NF_PHASE_FETCHING, 100));
+    const struct mp_node *n = &rig.node.mp;
+    uint16_t serial = n->report.serial;
+
+    assert_int_equal(direct(MP_ACTION_OPEN, 2, 3, calls), MP_OK);
+    for (unsigned i = 0; i < 210 && n->report.serial == serial; i++)
+        rig_step(&rig, MP_MS(100));
+    assert_int_equal(n->report.serial, serial + 1);
+    expect_report(MP_PHASE_FETCHING, MP_REASON_NONE, 3);
+    assert_true(n->armed >> MP_JOB_REPORT & 1);
+    assert_in_range(n->due_ms[MP_JOB_REPORT], rig.now / 1000, rig.now / 1000 + 2000);
+}
+
 static void test_reset_in_service_is_reported_once(void **state)
 {
     (void)state;
@@ -949,6 +969,7 @@ int main(void)
         cmocka_unit_test(test_alternating_releases_do_not_wear_the_slot),
         cmocka_unit_test(test_roll_call_is_answered_once),
         cmocka_unit_test(test_roll_call_of_others),
+        cmocka_unit_test(test_roll_call_during_a_fetch),
         cmocka_unit_test(test_reset_in_service_is_reported_once),
         cmocka_unit_test(test_reset_does_not_replace_other_reports),
         cmocka_unit_test(test_frozen_chain_is_reported),
