@@ -435,6 +435,43 @@ static void strangers_in_a_crowd(void **state)
     mesh_free(mesh);
 }
 
+/* A recorded request of a stranger, with a mark that is still good, replayed for an hour: what it costs is bounded, at the
+ * addressee and at a neighbour of it that only looks on. */
+static void replayed_requests_are_bounded(void **state)
+{
+    (void)state;
+
+    for (unsigned looks_on = 0; looks_on < 2; looks_on++) {
+        struct mesh *mesh = mesh_new(2, 0, 1);
+        struct mesh_image *image = begin(mesh, 20000);
+        const struct mp_neighbour *known;
+        uint32_t addressee = engine(mesh, 0)->id, mark = engine(mesh, 0)->nonce;
+        uint8_t bits[13];
+
+        memset(bits, 0xFF, sizeof bits);
+        for (uint32_t i = 0; i < MP_NEIGHBOURS_MAX; i++)
+            mesh_greet(mesh, 0, PEER + i, 1, 0, 0, 0);
+        if (looks_on) {
+            known = mp_neighbour_find(engine(mesh, 0), PEER + 1);
+            assert_non_null(known);
+            addressee = PEER + 1;
+            mark = mp_neighbour_mark(known);
+        }
+        for (unsigned i = 0; i < 3600; i++) {
+            /* who it is of stays a stranger: the table is full of members that are heard */
+            for (uint32_t k = 0; i % 60 == 0 && k < MP_NEIGHBOURS_MAX; k++)
+                mesh_greet(mesh, 0, PEER + k, 1, 0, 0, 0);
+            assert_int_equal(ask(mesh, 0, PEER + 1000, addressee, mark, image->handle, 0, bits, 13), MP_OK);
+            assert_null(mp_neighbour_find(engine(mesh, 0), PEER + 1000));
+            mesh_drain(mesh, 0);
+            mesh->now += MP_SECONDS(1);
+        }
+        assert_in_range(chunks_sent(mesh, 0), 8192, 8192 + 3600 * 4 + 4);
+        mesh_image_free(image);
+        mesh_free(mesh);
+    }
+}
+
 /* What was asked for and not asked for again is not sent for ever. */
 static void demand_is_forgotten(void **state)
 {
@@ -671,6 +708,7 @@ int main(void)
         cmocka_unit_test(service_is_bounded),
         cmocka_unit_test(strangers_are_answered_seldom),
         cmocka_unit_test(strangers_in_a_crowd),
+        cmocka_unit_test(replayed_requests_are_bounded),
         cmocka_unit_test(demand_is_forgotten),
         cmocka_unit_test(topologies_complete),
         cmocka_unit_test(a_full_copy_serves_without_the_gateway),
