@@ -97,8 +97,8 @@ void nf_note_reset(struct nf_node *n, const struct nf_env *env, mp_time now, enu
 
     /* Whoever fetches, stages or rolled back something else says that. The first reset counts: a node that resets all
      * the time tells it once. */
-    if (reason == MP_REASON_NONE || !n->is_confirmed || is_told || n->reported_phase != MP_PHASE_CONFIRMED ||
-        n->reported_target != (uint16_t)n->device.release)
+    if (reason == MP_REASON_NONE || reason == MP_REASON_OTHER || !n->is_confirmed || is_told ||
+        n->reported_phase != MP_PHASE_CONFIRMED || n->reported_target != (uint16_t)n->device.release)
         return;
     nf_report(n, env, now, n->device.release, MP_PHASE_CONFIRMED, reason);
 }

@@ -896,6 +896,8 @@ static void test_reset_in_service_is_reported_once(void **state)
 
     assert_true(rig_boot(&rig, BOOT_CAUSE_POWER) >= 0);
     assert_true(rig_boot(&rig, BOOT_CAUSE_REQUEST) >= 0);
+    /* one that nobody can name says nothing, and must not stand before one that does */
+    nf_note_reset(&rig.node, &rig.env, rig.now, (enum boot_cause)99);
     assert_int_equal(rig.node.mp.report.serial, serial);
     assert_true(rig_boot(&rig, BOOT_CAUSE_WATCHDOG) >= 0);
     assert_int_equal(rig.running, 2);
