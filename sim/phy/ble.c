@@ -340,14 +340,23 @@ static enum scan scan_of(const struct ble *b, const struct account *a)
     return a->interval_us == b->interval_us && a->window_us == b->window_us ? SCAN_STEADY : SCAN_DUTY;
 }
 
-/* When exactly a scanner starts is drawn: real ones never start together, and many do here, at time 0. */
+/* A scanner that starts now is on channel 37. */
 static void restart_scanner(struct ble *b, uint32_t own, sim_time now)
 {
     struct account *a = &b->account[own];
     struct receiver *r = &b->receiver[own];
     r->scan = (uint8_t)scan_of(b, a);
     if (r->scan != SCAN_NONE)
-        r->phase =
+        r->phase = (uint32_t)((turn_of(a) - now % turn_of(a)) % turn_of(a));
+}
+
+/* After power-on it is drawn when: real devices never start together, and many do here, at time 0. */
+static void power_scanner(struct ble *b, uint32_t own, sim_time now)
+{
+    struct account *a = &b->account[own];
+    restart_scanner(b, own, now);
+    if (b->receiver[own].scan != SCAN_NONE)
+        b->receiver[own].phase =
             sim_scale(sim_draw(b->e->seed, SIM_DRAW_SCAN, b->f->first + own, 2 + (uint32_t)(now >> 32), (uint32_t)now),
                       turn_of(a));
 }
@@ -374,7 +383,7 @@ static sim_time power(void *phy, uint32_t node, sim_time now, bool on)
         settle(b, own, now);
         r->was_off = 1;
         b->account[own].on_since = now;
-        restart_scanner(b, own, now);
+        power_scanner(b, own, now);
     }
     const struct sim_tx *tx = sim_engine_tx_first(b->e, node);
     if (tx != NULL && !tx->has_begun)
