@@ -124,6 +124,12 @@ static void one_kill_costs_one_trial_boot(void **state)
     FLEET_REQUIRE(f, strcmp(fleet_runs(&f->node[0]), "2.0.0") == 0);
 }
 
+static bool has_booted(struct fleet *f, void *ctx)
+{
+    const int *times = ctx;
+    return fleet_booted(&f->node[0], "2.0.0") >= *times;
+}
+
 static void killed_in_all_three_trial_boots(void **state)
 {
     struct fleet *f = &e2e_fleet;
@@ -132,8 +138,11 @@ static void killed_in_all_three_trial_boots(void **state)
     (void)state;
     begin(f, "three kills");
     pid_t image = isolate_on_trial(f);
-    for (int i = 0; i < 3; i++)
+    for (int times = 1; times <= 3; times++) {
+        /* Not before it has said so: the log counts the boots. */
+        fleet_wait(f, 10, "the image to say what it is", has_booted, &times);
         image = kill_image(f, image);
+    }
     cJSON *record = record_of(f, &f->node[0]);
     FLEET_REQUIRE(f, strcmp(fleet_text(record, "state"), "confirmed") == 0);
     cJSON_Delete(record);

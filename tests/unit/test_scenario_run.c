@@ -351,7 +351,7 @@ static void errors_name_line_and_remedy(void **state)
         {"[attack]\nkind = jam\nnodes = 20\n", "x.ini:6: nodes 20: there are only 19 nodes that are no gateways"},
         {"[attack]\nkind = jam\nfrom = 1 h\n", "x.ini:6: from: must be before the end, duration"},
         {"[energy]\nvoltage = 3\n", "x.ini:5: voltage \"3\": must be a number with mV or V, 1 mV to 48 V"},
-        {"[baseline]\ndfu_ttl = 128\n", "x.ini:5: dfu_ttl \"128\": must be 0 to 127"},
+        {"[baseline]\ndfu_ttl = 128\n", "x.ini:5: dfu_ttl \"128\": must be 1 to 127"},
         {"[topology]\ndegree = 20\n", "x.ini:5: degree goes with kind = disc only"},
         {"[topology]\nfloors = 2\n", "x.ini:5: floors goes with kind = buildings only"},
         {"[topology]\nfile = x.csv\n", "x.ini:5: file goes with kind = csv only"},

@@ -200,7 +200,7 @@ static void test_takes_turns(void **state)
                       "policy = confirm=30s; all: share=100% soak=10s deadline=1800s max-failures=any\n"
                       "[run]\nduration = 2 h\n",
                  5);
-    sim_rig_settle(&r, MP_SECONDS(7000));
+    sim_rig_run(&r, MP_SECONDS(7000)); /* a gate that any failure may pass does not wait for all */
     assert_int_equal(sim_rig_running(&r, 2), NODES);
     sim_rig_close(&r);
 }
