@@ -126,7 +126,7 @@ static void one_kill_costs_one_trial_boot(void **state)
 
 static bool has_booted(struct fleet *f, void *ctx)
 {
-    const int *times = ctx;
+    const unsigned *times = ctx;
     return fleet_booted(&f->node[0], "2.0.0") >= *times;
 }
 
@@ -138,7 +138,7 @@ static void killed_in_all_three_trial_boots(void **state)
     (void)state;
     begin(f, "three kills");
     pid_t image = isolate_on_trial(f);
-    for (int times = 1; times <= 3; times++) {
+    for (unsigned times = 1; times <= 3; times++) {
         /* Not before it has said so: the log counts the boots. */
         fleet_wait(f, 10, "the image to say what it is", has_booted, &times);
         image = kill_image(f, image);
