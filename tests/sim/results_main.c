@@ -219,7 +219,8 @@ static int baseline_figures(struct table *t, double ours_mj, double idle_mj)
         struct sweep sweep;
         const char *title;
     } others[] = {
-        {{"office-100-flood", "office-100", "flood", 10, 2, {"run.duration=6 h"}}, "flooding"},
+        {{"office-100-flood", "office-100", "flood", 10, 2, {"run.duration=6 h", "baseline.flood_repeats=10"}},
+         "flooding, ten rounds"},
         {{"office-100-unicast", "office-100", "unicast", 10, 2, {"run.duration=48 h"}}, "unicast"},
         {{"office-100-deluge", "office-100", "deluge", 10, 2, {"run.duration=6 h"}}, "Deluge (802.15.4)"},
         {{"office-100-deluge-ble", "office-100", "deluge-ble", 10, 2, {"run.duration=6 h"}}, "Deluge (the same radio)"},
