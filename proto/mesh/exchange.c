@@ -50,7 +50,9 @@ unsigned mp_exchange_place(const struct mp_node *n, uint32_t handle)
 {
     unsigned i = 0;
 
-    while (i < MP_PLACES_MAX && (n->places[i].handle != handle || !handle))
+    if (!handle)
+        return MP_PLACES_MAX;
+    while (i < MP_PLACES_MAX && n->places[i].handle != handle)
         i++;
     return i;
 }
