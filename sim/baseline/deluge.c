@@ -376,7 +376,8 @@ static bool is_sound(struct deluge *d, char *error, size_t cap)
     d->packets = (d->base.size_bytes + d->payload - 1) / d->payload;
     d->pages = (d->packets + d->page_packets - 1) / d->page_packets;
     if (d->pages > UINT16_MAX || d->base.field->count > NODES_MAX) {
-        (void)snprintf(error, cap, "Deluge's numbers of two bytes end at %d nodes and %d pages", NODES_MAX, UINT16_MAX);
+        (void)snprintf(error, cap, "Deluge's numbers of two bytes end at %d nodes and %d pages", NODES_MAX,
+                       (int)UINT16_MAX);
         return false;
     }
     return true;

@@ -523,7 +523,7 @@ static void *unicast_open(struct sim_engine *e, char *error, size_t cap)
     u->words = SIM_BITS_WORDS(u->packets);
     u->retries = sim_engine_scenario(e)->baseline.unicast_retries;
     if (u->retries >= UINT16_MAX) {
-        (void)snprintf(error, cap, "unicast_retries must be 0 to %d", UINT16_MAX - 1);
+        (void)snprintf(error, cap, "unicast_retries must be 0 to %d", (int)(UINT16_MAX - 1));
         goto fail;
     }
     u->parent = calloc(world, sizeof(*u->parent));

@@ -84,8 +84,10 @@ int runs_read(const char *dir, struct run_figures *r)
     r->energy_mj = number(head, "energy_mean_uj") / 1e3;
     r->simulated_s = seconds(json, "time_us");
     r->wall_s = number(cJSON_GetObjectItem(json, "execution"), "wall_ms") / 1e3;
-    cJSON_ArrayForEach(frame, cJSON_GetObjectItem(cJSON_GetObjectItem(json, "totals"), "frames")) r->all_frames +=
-        frame->valuedouble;
+    for (frame = cJSON_GetObjectItem(cJSON_GetObjectItem(json, "totals"), "frames"),
+        frame = frame ? frame->child : NULL;
+         frame != NULL; frame = frame->next)
+        r->all_frames += frame->valuedouble;
     cJSON_Delete(json);
     return 0;
 }
