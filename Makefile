@@ -273,7 +273,7 @@ sim-demo: all $(BUILD)/tests/sim/sim-demo ## One building, five ways to update i
 bench-sim: $(MCU_DIR)/tests/sim/bench-sim ## Rate and size of the simulator, into build/bench-sim.json
 	@$(MCU_DIR)/tests/sim/bench-sim $(BUILD)/bench-sim.json
 
-# An hour and more, unless QUICK=1 or SMALL=1; what is there already is not run again.
+# Long, unless QUICK=1 or SMALL=1; what is there already is not run again.
 results: all $(BUILD)/tests/sim/results ## The protocol's figures from the simulator, into docs/RESULTS.md and build/results.json
 	@BUILD=$(abspath $(BUILD)) $(BUILD)/tests/sim/results $(if $(QUICK),--quick,$(if $(SMALL),--small)) $(BUILD)/results$(if $(QUICK),-quick) $(BUILD)/results.json \
 	    $(if $(QUICK),$(BUILD)/RESULTS.md,docs/RESULTS.md)
