@@ -84,6 +84,7 @@ DEPS_PACKAGES_MPI = libopenmpi-dev openmpi-bin
 DEPS_PACKAGES_TEST = libcmocka-dev clang libclang-rt-dev
 DEPS_PACKAGES_CHECK = clang-tidy clang-format cppcheck
 DEPS_PACKAGES_CROSS = gcc-arm-none-eabi libnewlib-arm-none-eabi
+DEPS_PACKAGES_PART = $(DEPS_PACKAGES_CROSS) dpkg-dev qemu-system-arm
 
 # What the goals at hand need comes before any compiler runs. `make` alone installs nothing.
 DEPS_GOALS_BUILD = deps demo sim-demo test unit fuzz bench bench-sim results size check
@@ -91,7 +92,8 @@ DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps sim-demo test unit bench-sim resu
 DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
 DEPS_GOALS_CROSS = deps bench size
-DEPS_WANTED = $(foreach k,BUILD MPI TEST CHECK CROSS,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
+DEPS_GOALS_PART = deps bench size test demo-mcu power-mcu part-crypto
+DEPS_WANTED = $(foreach k,BUILD MPI TEST CHECK CROSS PART,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
 FIRST = $(if $(strip $(DEPS_WANTED)),deps,hint)
 
 # --- one variant: objects, archives, programs ---------------------------------------------------------------------------
@@ -179,6 +181,8 @@ PROGRAMS = $(foreach m,$(MAIN_SRC),$(VARIANT_DIR)/bin/$(call program_name,$(m)))
 
 # Node images: build/images/node-VERSION[-FAULT].bin
 -include node-fw/port/posix/image.mk
+# Cryptography for parts, from libsodium's source
+include node-fw/port/crypto/sodium.mk
 # Those that the demo and the end-to-end tests install: good ones, and one with each fault.
 IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/images/node-%.bin, \
     1.0.0 2.0.0 2.1.0 3.0.0-selftest 3.0.1-hang 3.0.2-crash 3.0.3-mute))
