@@ -20,7 +20,9 @@ BEGIN {
     allow["sim"] = "proto/ sim/ node-fw/core node-fw/boot node-fw/store node-fw/port/crypto meshd/release"
     allow["tests"] = "proto/ node-fw/ meshd/ sim/ tests/"
     # Folders that run on a microcontroller: no system but this of libc.
-    free["proto"] = free["node-fw/store"] = free["node-fw/boot"] = free["node-fw/core"] = 1
+    free["proto"] = free["node-fw/store"] = free["node-fw/boot"] = free["node-fw/core"] = free["node-fw/port"] = 1
+    # Ports over a system, and what they share.
+    free["node-fw/port/posix"] = free["node-fw/port/crypto"] = free["node-fw/port/zephyr"] = 0
     libc = " stdint.h stddef.h stdbool.h string.h limits.h "
 }
 # a/b/../c -> a/c
@@ -65,7 +67,7 @@ FNR == 1 { dir = folder(FILENAME); key = rule(allow, dir); if (key == "") { offe
 }
 /^[ \t]*#[ \t]*include[ \t]*</ {
     name = $0; sub(/^[^<]*</, "", name); sub(/>.*/, "", name)
-    if (rule(free, dir) != "" && index(libc, " " name " ") == 0) offend(rule(free, dir) " is freestanding and may not include <" name ">")
+    if (free[rule(free, dir)] && index(libc, " " name " ") == 0) offend(rule(free, dir) " is freestanding and may not include <" name ">")
     if (name ~ /^bluetooth\// && !(FILENAME in bluetooth)) {
         bluetooth[FILENAME] = 1
         if (++bearers > 1 || dir != "meshd/daemon") offend("libbluetooth is GPL: only one file of meshd/daemon, the bearer, may use it")

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "node-fw/port/cause.h"
 #include "node-fw/port/crypto/crypto_sodium.h"
 #include "node-fw/port/posix/child.h"
 #include "node-fw/port/posix/log.h"
@@ -382,9 +383,9 @@ static void test_what_cannot_run(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    assert_string_equal(port_cause_name(BOOT_CAUSE_POWER), "power");
-    assert_string_equal(port_cause_name(BOOT_CAUSE_CRASH), "crash");
-    assert_string_equal(port_cause_name((enum boot_cause)1), "unknown");
+    assert_string_equal(nf_cause_name(BOOT_CAUSE_POWER), "power");
+    assert_string_equal(nf_cause_name(BOOT_CAUSE_CRASH), "crash");
+    assert_string_equal(nf_cause_name((enum boot_cause)1), "unknown");
 }
 
 static int load_self(void **state)

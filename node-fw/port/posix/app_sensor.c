@@ -1,4 +1,4 @@
-#include "app.h"
+#include "app_sensor.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,6 +11,7 @@
 #include "flash_file.h"
 #include "layout.h"
 #include "log.h"
+#include "node-fw/port/cause.h"
 #include "node-fw/port/crypto/crypto_sodium.h"
 #include "node-fw/store/store.h"
 
@@ -93,7 +94,7 @@ static void select_slot(struct boot *b, enum boot_cause cause, struct boot_choic
     port_log("boot: slot=%d version=%u.%u.%u release=%u state=%s tries=%u reason=%u row=%u cause=%s", choice->slot,
              m->version >> 24, m->version >> 16 & 0xFF, m->version & 0xFFFF, m->release,
              state_name(choice->record.state), choice->record.tries, choice->record.reason, choice->row,
-             port_cause_name(cause));
+             nf_cause_name(cause));
 }
 
 /* --- one boot ----------------------------------------------------------------------------------------------------- */
@@ -134,10 +135,10 @@ static bool run_slot(struct boot *b, const struct boot_choice *choice, enum boot
 static void log_end(const struct port_end *end)
 {
     if (WIFSIGNALED(end->status))
-        port_log("boot: ended cause=%s signal=%d lived_ms=%u", port_cause_name(end->cause), WTERMSIG(end->status),
+        port_log("boot: ended cause=%s signal=%d lived_ms=%u", nf_cause_name(end->cause), WTERMSIG(end->status),
                  end->lived_ms);
     else
-        port_log("boot: ended cause=%s status=%d lived_ms=%u", port_cause_name(end->cause), WEXITSTATUS(end->status),
+        port_log("boot: ended cause=%s status=%d lived_ms=%u", nf_cause_name(end->cause), WEXITSTATUS(end->status),
                  end->lived_ms);
 }
 

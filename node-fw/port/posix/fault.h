@@ -7,7 +7,7 @@
 #ifndef PORT_FAULT_H
 #define PORT_FAULT_H
 
-#include "app.h"
+#include "app_sensor.h"
 
 #define FAULT_NONE 0
 #define FAULT_SELFTEST 1 /* the self-test fails */

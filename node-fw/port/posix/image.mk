@@ -11,8 +11,8 @@ IMAGE_PORT = node-fw/port/posix
 IMAGE_CFLAGS = -Os $(if $(findstring clang,$(CC)),,-flto -flto-partition=one) -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident -DMP_PROFILE_MCU
 IMAGE_LDFLAGS = -s -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,--build-id=none -Wl,--as-needed
 # What every image shares; the rest is compiled once an image, with its version and fault.
-IMAGE_SRC := $(foreach d,proto proto/object proto/mesh proto/hci node-fw/core node-fw/boot node-fw/store node-fw/port/crypto,$(wildcard $(d)/*.c)) \
-    $(addprefix $(IMAGE_PORT)/,app_sensor.c flash_file.c layout.c link.c log.c reset.c)
+IMAGE_SRC := $(foreach d,proto proto/object proto/mesh proto/hci node-fw/core node-fw/boot node-fw/store node-fw/port node-fw/port/crypto,$(wildcard $(d)/*.c)) \
+    $(addprefix $(IMAGE_PORT)/,app_sensor.c flash_file.c layout.c link.c log.c port_posix.c)
 IMAGE_OWN := $(addprefix $(IMAGE_PORT)/,app_fault.c node_main.c)
 IMAGE_OBJ = $(patsubst %.c,$(IMAGE_DIR)/obj/%.o,$(IMAGE_SRC))
 image_FAULT_ = FAULT_NONE

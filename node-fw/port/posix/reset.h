@@ -14,7 +14,4 @@
 #define PORT_ENV_SLOT "NODE_SLOT"            /* slot the image runs from: 0 or 1 */
 #define PORT_ENV_HCI "NODE_HCI"              /* unix:PATH or tty:DEVICE[,BAUD] */
 
-/* One word (static storage). */
-const char *port_cause_name(enum boot_cause cause);
-
 #endif

@@ -1,6 +1,6 @@
-#include "reset.h"
+#include "cause.h"
 
-const char *port_cause_name(enum boot_cause cause)
+const char *nf_cause_name(enum boot_cause cause)
 {
     switch (cause) {
     case BOOT_CAUSE_REQUEST:
