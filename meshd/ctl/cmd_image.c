@@ -12,6 +12,7 @@
 #include "node-fw/port/crypto/crypto_sodium.h"
 #include "pack.h"
 #include "passphrase.h"
+#include "proto/object/reloc.h"
 
 static const char image_help[] =
     "meshctl image - image files\n"
@@ -19,17 +20,22 @@ static const char image_help[] =
     "Usage:\n"
     "  meshctl image pack A.bin [B.bin --base-a ADDR --base-b ADDR] --product N\n"
     "                     --model N --version X.Y.Z -o FILE.mfi [--hw-revisions LIST]\n"
+    "                     [--align N]\n"
     "  meshctl image info FILE\n"
     "  meshctl image extract FILE.mfr --manifest FILE --payload FILE [--index N]\n"
     "\n"
-    "pack takes one position-independent build, or two links of one build at the bases of\n"
-    "slot A and slot B; they may differ in aligned words by the distance of the bases and\n"
-    "in nothing else. The result runs from either slot.\n"
+    "pack takes one position-independent build, or two links of one build at two addresses\n"
+    "of their first bytes; they may differ in aligned words by the distance of these and in\n"
+    "nothing else. The result runs from either slot, behind the list of these words.\n"
     "info reads an image file (.mfi) or a release bundle (.mfr) and checks its digests.\n"
     "extract writes one signed manifest of a bundle and its payload (default index 0), as\n"
     "the tool that prepares a new node's flash wants them (POSIX: node-boot provision).\n"
     "\n"
     "Options:\n"
+    "  --base-a, --base-b ADDR  addresses of the first bytes of A.bin and B.bin\n"
+    "  --align N                the image starts at a multiple of N bytes in its slot (4 to\n"
+    "                           4096, default 4): what its vector table needs on parts\n"
+    "                           with VTOR, e.g. 256 or 512\n"
     "  --hw-revisions LIST      revisions that can run it, e.g. 0-3,7 (default 0-31)\n"
     "\n"
     "Examples:\n"
@@ -100,7 +106,7 @@ static bool parse_revisions(const char *text, uint32_t *bits)
 
 struct pack {
     const char *args[2], *version, *revisions, *output;
-    uint64_t base_a, base_b, product, model;
+    uint64_t base_a, base_b, align, product, model;
 };
 
 /* {"file", name: value, "bytes"} for --json. */
@@ -145,8 +151,8 @@ static int pack_files(struct md_ctl *c, const struct pack *p, struct md_image *i
         status = md_ctl_fail(c, MD_EXIT_FAILED, "%s", error);
         goto out;
     }
-    int bad = md_pack_links(a, a_len, b, b_len, (uint32_t)p->base_a, (uint32_t)p->base_b, &payload, &size, error,
-                            sizeof error);
+    int bad = md_pack_links(a, a_len, b, b_len, (uint32_t)p->base_a, (uint32_t)p->base_b, (uint32_t)p->align, &payload,
+                            &size, error, sizeof error);
     if (bad != MP_OK) {
         status = md_ctl_fail(c, MD_EXIT_REFUSED, "not packed: %s", error);
         goto out;
@@ -163,11 +169,16 @@ out:
 
 static int pack(struct md_ctl *c, int argc, char **argv)
 {
-    struct pack p = {
-        .revisions = "0-31", .base_a = UINT64_MAX, .base_b = UINT64_MAX, .product = UINT64_MAX, .model = UINT64_MAX};
+    struct pack p = {.revisions = "0-31",
+                     .base_a = UINT64_MAX,
+                     .base_b = UINT64_MAX,
+                     .align = 4,
+                     .product = UINT64_MAX,
+                     .model = UINT64_MAX};
     struct md_image image = {0};
     const struct md_option options[] = {{"base-a", MD_OPTION_NUMBER, &p.base_a, 0, UINT32_MAX},
                                         {"base-b", MD_OPTION_NUMBER, &p.base_b, 0, UINT32_MAX},
+                                        {"align", MD_OPTION_NUMBER, &p.align, 4, MP_RELOC_ALIGN_MAX},
                                         {"product", MD_OPTION_NUMBER, &p.product, 0, UINT32_MAX},
                                         {"model", MD_OPTION_NUMBER, &p.model, 0, UINT16_MAX},
                                         {"version", MD_OPTION_STRING, &p.version, 0, 0},
@@ -180,6 +191,8 @@ static int pack(struct md_ctl *c, int argc, char **argv)
         return md_ctl_fail(c, MD_EXIT_USAGE, "--product, --model, --version and -o are needed");
     if (count == 2 && (p.base_a == UINT64_MAX || p.base_b == UINT64_MAX))
         return md_ctl_fail(c, MD_EXIT_USAGE, "two links need --base-a and --base-b");
+    if ((p.align & (p.align - 1)) != 0)
+        return md_ctl_fail(c, MD_EXIT_USAGE, "--align must be a power of two from 4 to %u", MP_RELOC_ALIGN_MAX);
     if (md_version_parse(p.version, &image.version) != MP_OK)
         return md_ctl_fail(c, MD_EXIT_USAGE, "--version must be like 1.2.3, not \"%s\"", p.version);
     if (!parse_revisions(p.revisions, &image.hw_revisions))

@@ -60,7 +60,7 @@ static uint8_t byte_at(const uint8_t *data, size_t len, size_t at)
 }
 
 int md_pack_links(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint32_t base_a, uint32_t base_b,
-                  uint8_t **payload, size_t *size, char *error, size_t error_size)
+                  uint32_t align, uint8_t **payload, size_t *size, char *error, size_t error_size)
 {
     *payload = NULL;
     *size = 0;
@@ -72,11 +72,11 @@ int md_pack_links(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len
     if (a_len > MP_IMAGE_MAX)
         return refuse(error, error_size, MP_ERR_ROOM, "%zu bytes, more than %u", a_len, MP_IMAGE_MAX);
     /* no word takes more than three bytes of list */
-    size_t cap = a_len + a_len / 4 * 3 + 64, bad = 0;
+    size_t cap = a_len + a_len / 4 * 3 + 64 + MP_RELOC_ALIGN_MAX, bad = 0;
     uint8_t *out = malloc(cap);
     if (!out)
         return refuse(error, error_size, MP_ERR_ROOM, "out of memory");
-    long n = mp_reloc_pack(out, cap, a, b, a_len, base_a, base_b, &bad);
+    long n = mp_reloc_pack(out, cap, a, b, a_len, base_a, base_b, align, &bad);
     if (n < 0) {
         free(out);
         if (n == MP_ERR_FORMAT)

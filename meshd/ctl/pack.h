@@ -34,11 +34,11 @@ void md_version_format(uint32_t version, char out[16]);
 
 /*
  * Packs one link (b NULL: position independent) or two links at base_a and base_b. *payload is malloc'd, *size its
- * length. 0, MP_ERR_LENGTH (empty, sizes differ), MP_ERR_FORMAT (they differ in more than relocations; error names the
+ * length. align: as in mp_reloc_pack(), 4 to 4096. 0, MP_ERR_LENGTH (empty, sizes differ, wrong align), MP_ERR_FORMAT (they differ in more than relocations; error names the
  * offset and both bytes), MP_ERR_ROOM (above 16 MiB, or no memory).
  */
 int md_pack_links(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint32_t base_a, uint32_t base_b,
-                  uint8_t **payload, size_t *size, char *error, size_t error_size);
+                  uint32_t align, uint8_t **payload, size_t *size, char *error, size_t error_size);
 
 /* Image file: length written (MD_IMAGE_HEADER + payload), or MP_ERR_ROOM, MP_ERR_FORMAT (a field out of range). */
 long md_image_put(const struct mp_crypto *crypto, const struct md_image *image, uint8_t *out, size_t cap);

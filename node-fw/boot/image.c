@@ -136,7 +136,8 @@ int boot_image_read(const struct boot_image *image, uint32_t offset, uint8_t *da
 
     if (error != MP_OK || !image->list_known || image->reloc.count == 0)
         return error;
-    return mp_reloc_apply(&image->reloc, read_raw, &image, image->reloc.image_base - image->base, offset, data, len);
+    return mp_reloc_apply(&image->reloc, read_raw, &image, 0 - mp_reloc_distance(&image->reloc, image->base), offset,
+                          data, len);
 }
 
 int boot_image_verify(const struct boot_image *image, const struct mp_crypto *crypto)

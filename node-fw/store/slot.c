@@ -453,7 +453,7 @@ static int relocate(const struct nf_slot *s, uint32_t position, uint8_t *data, u
         if (error != MP_OK)
             return MP_ERR_STORE;
     }
-    if (mp_reloc_apply(&list, list_read, &r, image->base - list.image_base, r.offset, data, len) != 0)
+    if (mp_reloc_apply(&list, list_read, &r, mp_reloc_distance(&list, image->base), r.offset, data, len) != 0)
         return MP_ERR_STORE;
     return MP_OK;
 }

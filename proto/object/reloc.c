@@ -4,7 +4,8 @@
 
 #include "../mp_wire.h"
 
-enum { MAGIC = 0x4C52, VERSION = 1, WINDOW = 32 };
+enum { MAGIC = 0x4C52, VERSION = 1, WINDOW = 32, PADDING_MAX = 10 };
+_Static_assert(4u << PADDING_MAX == MP_RELOC_ALIGN_MAX, "the header's padding byte doubles a word");
 
 /* A cursor over payload bytes [0, end), read a small window at a time. */
 _Static_assert(MP_CHUNK_SIZE % WINDOW == 0, "a window must not reach into a chunk that may not be held");
@@ -61,8 +62,8 @@ static int delta_next(struct cursor *c, uint32_t *delta)
     return MP_ERR_FORMAT;
 }
 
-/* Walks `count` deltas and the padding; *end receives one past the last listed word. */
-static int list_walk(struct cursor *c, uint32_t count, uint32_t *end)
+/* Walks `count` deltas and the padding to a multiple of `align`; *end receives one past the last listed word. */
+static int list_walk(struct cursor *c, uint32_t count, uint32_t align, uint32_t *end)
 {
     uint32_t delta;
     int error;
@@ -76,7 +77,7 @@ static int list_walk(struct cursor *c, uint32_t count, uint32_t *end)
         if (*end > c->end / 4)
             return MP_ERR_FORMAT;
     }
-    while (c->at % 4 != 0) {
+    while ((c->at & (align - 1)) != 0) {
         error = cursor_next(c);
         if (error != 0)
             return error < 0 ? error : MP_ERR_FORMAT;
@@ -101,10 +102,10 @@ int mp_reloc_check(struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uin
         return MP_OK;
     if (payload_size <= sizeof head)
         return MP_ERR_LENGTH;
-    if (head[2] != VERSION || head[3] != 0)
+    if (head[2] != VERSION || head[3] > PADDING_MAX)
         return MP_ERR_FORMAT;
     cursor_init(&c, read, ctx, sizeof head, payload_size);
-    error = list_walk(&c, mp_get32(head + 8), &end);
+    error = list_walk(&c, mp_get32(head + 8), 4u << head[3], &end);
     if (error != MP_OK)
         return error;
     if (c.at >= payload_size)
@@ -195,13 +196,16 @@ static long list_pack(uint8_t *out, size_t cap, const uint8_t *a, const uint8_t 
 }
 
 long mp_reloc_pack(uint8_t *out, size_t cap, const uint8_t *a, const uint8_t *b, size_t len, uint32_t base_a,
-                   uint32_t base_b, size_t *bad)
+                   uint32_t base_b, uint32_t align, size_t *bad)
 {
     size_t place, list;
     uint32_t count;
+    uint8_t padding = 0;
     long end;
 
-    if (len == 0)
+    while (padding < PADDING_MAX && 4u << padding < align)
+        padding++;
+    if (len == 0 || 4u << padding != align)
         return MP_ERR_LENGTH;
     cap = cap < MP_IMAGE_MAX ? cap : MP_IMAGE_MAX;
     if (len > cap)
@@ -218,16 +222,16 @@ long mp_reloc_pack(uint8_t *out, size_t cap, const uint8_t *a, const uint8_t *b,
     end = list_pack(out, cap, a, b, len, base_b - base_a, &count, bad != NULL ? bad : &place);
     if (end < 0)
         return end;
-    list = ((size_t)end + 3) / 4 * 4;
+    list = ((size_t)end + align - 1) / align * align;
     if (count == 0 && (len < 2 || mp_get16(a) != MAGIC))
         list = 0;
-    if (len > cap - list)
+    if (list > cap || len > cap - list)
         return MP_ERR_ROOM;
     if (list > 0) {
         memset(out + end, 0, list - (size_t)end);
         mp_put16(out, MAGIC);
         out[2] = VERSION;
-        out[3] = 0;
+        out[3] = padding;
         mp_put32(out + 4, base_a);
         mp_put32(out + 8, count);
     }

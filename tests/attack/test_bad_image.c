@@ -316,7 +316,7 @@ static void test_image_links_that_differ_in_more_than_relocations_are_refused(vo
         make_links(a, b);
         b[at] ^= 0x10;
         assert_int_equal(
-            md_pack_links(a, LINK_SIZE, b, LINK_SIZE, BASE_A, BASE_B, &payload, &size, error, sizeof error),
+            md_pack_links(a, LINK_SIZE, b, LINK_SIZE, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error),
             MP_ERR_FORMAT);
         snprintf(place, sizeof place, "0x%x", at & ~3u);
         assert_non_null(strstr(error, "more than relocations"));
@@ -324,12 +324,12 @@ static void test_image_links_that_differ_in_more_than_relocations_are_refused(vo
         assert_null(payload);
     }
     make_links(a, b);
-    assert_true(md_pack_links(a, LINK_SIZE, b, LINK_SIZE, BASE_A, BASE_B + 4, &payload, &size, error, sizeof error) <
+    assert_true(md_pack_links(a, LINK_SIZE, b, LINK_SIZE, BASE_A, BASE_B + 4, 4, &payload, &size, error, sizeof error) <
                 0);
-    assert_true(md_pack_links(a, LINK_SIZE, b, LINK_SIZE - 4, BASE_A, BASE_B, &payload, &size, error, sizeof error) <
+    assert_true(md_pack_links(a, LINK_SIZE, b, LINK_SIZE - 4, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error) <
                 0);
     assert_null(payload);
-    assert_int_equal(md_pack_links(a, LINK_SIZE, b, LINK_SIZE, BASE_A, BASE_B, &payload, &size, error, sizeof error),
+    assert_int_equal(md_pack_links(a, LINK_SIZE, b, LINK_SIZE, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error),
                      MP_OK);
     assert_memory_equal(payload + size - LINK_SIZE, a, LINK_SIZE);
     free(payload);

@@ -48,7 +48,8 @@ static void check_payload(const uint8_t *data, size_t size)
 
     if (mp_reloc_check(&h, payload_read, &p, p.size) != MP_OK)
         return;
-    expect(h.list_size % 4 == 0 && h.list_size < size && h.count <= (size - h.list_size) / 4);
+    expect(h.list_size % 4 == 0 && h.list_size < size && (h.list_size == 0 || h.list_size % (4u << data[3]) == 0));
+    expect(h.count <= (size - h.list_size) / 4);
     whole = copy_of(data, size);
     pieces = copy_of(data, size);
     expect(mp_reloc_apply(&h, payload_read, &p, 0x10101010, 0, whole, size) == MP_OK);
@@ -65,9 +66,9 @@ static void check_payload(const uint8_t *data, size_t size)
     free(pieces);
 }
 
-static void check_pack(const uint8_t *a, const uint8_t *b, size_t len, uint32_t distance)
+static void check_pack(const uint8_t *a, const uint8_t *b, size_t len, uint32_t distance, uint32_t align)
 {
-    size_t cap = 2 * len + 16, bad;
+    size_t cap = 2 * len + 16 + align, bad;
     uint8_t *out = malloc(cap);
     struct payload p = {.data = out};
     struct mp_reloc_header h;
@@ -75,10 +76,11 @@ static void check_pack(const uint8_t *a, const uint8_t *b, size_t len, uint32_t 
     long packed;
 
     expect(out != NULL);
-    packed = mp_reloc_pack(out, cap, a, b, len, 0x8000, 0x8000 + distance, &bad);
+    packed = mp_reloc_pack(out, cap, a, b, len, 0x8000, 0x8000 + distance, align, &bad);
     if (packed >= 0) {
         p.size = (uint32_t)packed;
-        expect(mp_reloc_check(&h, payload_read, &p, p.size) == MP_OK && p.size == h.list_size + len);
+        expect(mp_reloc_check(&h, payload_read, &p, p.size) == MP_OK && p.size == h.list_size + len &&
+               h.list_size % align == 0);
         moved = copy_of(out, p.size);
         expect(mp_reloc_apply(&h, payload_read, &p, distance, 0, moved, p.size) == MP_OK);
         expect(memcmp(moved + h.list_size, b, len) == 0);
@@ -98,13 +100,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_payload(data, size);
     if (size < 2)
         return 0;
-    check_pack(data, data + size / 2, size / 2, data[0] * 4u);
+    check_pack(data, data + size / 2, size / 2, data[0] * 4u, 4u << data[1] % 11);
     /* A second link made from the first: the words whose first byte is odd are moved. */
     link = copy_of(data, size);
     for (size_t at = 0; at + 4 <= size; at += 4)
         if ((link[at] & 1) != 0)
             link[at + 2]++, link[at + 3] = (uint8_t)(link[at + 3] + (link[at + 2] == 0));
-    check_pack(data, link, size, 0x10000);
+    check_pack(data, link, size, 0x10000, 4u << data[1] % 11);
     free(link);
     return 0;
 }

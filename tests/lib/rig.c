@@ -87,7 +87,7 @@ static void payload_make(struct rig_image *image, const struct rig_part *part, u
         mp_put32(b + i, SLOT_BASE_B + i);
     }
     long len = mp_reloc_pack(image->payload, sizeof image->payload, a, part->relocates ? b : NULL, size, SLOT_BASE_A,
-                             SLOT_BASE_B, &bad);
+                             SLOT_BASE_B, 4, &bad);
 
     if (len <= 0)
         abort();

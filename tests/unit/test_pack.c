@@ -61,19 +61,19 @@ static void test_links(void **state)
     size_t size;
     (void)state;
     make_links(a, b);
-    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B, &payload, &size, error, sizeof error), 0);
+    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error), 0);
     assert_true(size > SIZE);
     assert_int_equal(mp_get16(payload), 0x4C52);
     assert_memory_equal(payload + size - SIZE, a, SIZE);
     free(payload);
-    assert_int_equal(md_pack_links(a, SIZE, NULL, 0, 0, 0, &payload, &size, error, sizeof error), 0);
+    assert_int_equal(md_pack_links(a, SIZE, NULL, 0, 0, 0, 4, &payload, &size, error, sizeof error), 0);
     assert_int_equal(size, SIZE);
     free(payload);
-    assert_int_equal(md_pack_links(a, SIZE, b, SIZE - 1, BASE_A, BASE_B, &payload, &size, error, sizeof error),
+    assert_int_equal(md_pack_links(a, SIZE, b, SIZE - 1, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error),
                      MP_ERR_LENGTH);
     expect_error("5000 and 4999 bytes");
     assert_null(payload);
-    assert_int_equal(md_pack_links(a, 0, NULL, 0, 0, 0, &payload, &size, error, sizeof error), MP_ERR_LENGTH);
+    assert_int_equal(md_pack_links(a, 0, NULL, 0, 0, 0, 4, &payload, &size, error, sizeof error), MP_ERR_LENGTH);
 }
 
 static void test_links_that_differ_in_more(void **state)
@@ -83,16 +83,16 @@ static void test_links_that_differ_in_more(void **state)
     (void)state;
     make_links(a, b);
     b[0x123] ^= 1;
-    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B, &payload, &size, error, sizeof error),
+    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error),
                      MP_ERR_FORMAT);
     expect_error("differ in more than relocations at offset 0x12");
     make_links(a, b);
     b[SIZE - 1] ^= 1;
-    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B, &payload, &size, error, sizeof error),
+    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B, 4, &payload, &size, error, sizeof error),
                      MP_ERR_FORMAT);
     /* the wrong bases */
     make_links(a, b);
-    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B + 4, &payload, &size, error, sizeof error),
+    assert_int_equal(md_pack_links(a, SIZE, b, SIZE, BASE_A, BASE_B + 4, 4, &payload, &size, error, sizeof error),
                      MP_ERR_FORMAT);
     expect_error("offset 0x0");
 }

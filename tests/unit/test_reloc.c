@@ -77,8 +77,8 @@ static void vectors_match(void **state)
 
     for (vectors_open(&v, "reloc"); vectors_next(&v);) {
         uint32_t size = (uint32_t)vectors_int(&v, "size"), base_a = (uint32_t)vectors_int(&v, "base_a");
-        uint32_t base_b = (uint32_t)vectors_int(&v, "base_b");
-        uint8_t list[4096], digest[32], wanted[32];
+        uint32_t base_b = (uint32_t)vectors_int(&v, "base_b"), align = (uint32_t)vectors_int(&v, "align");
+        uint8_t list[8192], digest[32], wanted[32];
         size_t list_size = vectors_hex(&v, "list", list, sizeof list);
         char words[2048], *at = words;
         struct mp_reloc_header h;
@@ -102,7 +102,8 @@ static void vectors_match(void **state)
         assert_memory_equal(digest, wanted, 32);
 
         canonical.size = (uint32_t)(list_size + size);
-        assert_int_equal(mp_reloc_pack(payload, sizeof payload, a, b, size, base_a, base_b, &bad), canonical.size);
+        assert_int_equal(mp_reloc_pack(payload, sizeof payload, a, b, size, base_a, base_b, align, &bad),
+                         canonical.size);
         assert_memory_equal(payload, list, list_size);
         vectors_hex(&v, "payload_sha256", wanted, 32);
         sha256(payload, canonical.size, digest);
@@ -115,7 +116,7 @@ static void vectors_match(void **state)
         apply_in_pieces(&h, &canonical, base_b - base_a, moved, 192);
         assert_memory_equal(moved + list_size, b, size);
     }
-    assert_int_equal(v.count, 8);
+    assert_int_equal(v.count, 14);
 }
 
 /* A random image and its second link, about one word in `rarity` relocated. Returns the number of those. */
@@ -136,7 +137,8 @@ static uint32_t two_links(uint8_t *a, uint8_t *b, size_t size, uint32_t distance
 static void pack_check_apply_and_undo(void **state)
 {
     enum { SIZE_MAX_TEST = 9000 };
-    static uint8_t a[SIZE_MAX_TEST], b[SIZE_MAX_TEST], payload[2 * SIZE_MAX_TEST], moved[2 * SIZE_MAX_TEST];
+    enum { ROOM = 2 * SIZE_MAX_TEST + MP_RELOC_ALIGN_MAX };
+    static uint8_t a[SIZE_MAX_TEST], b[SIZE_MAX_TEST], payload[ROOM], moved[ROOM];
     static const uint32_t rarities[] = {1, 2, 7, 50, 300, 5000};
     (void)state;
 
@@ -144,17 +146,19 @@ static void pack_check_apply_and_undo(void **state)
         uint32_t size = 1 + draw_random() % (round % 3 == 0 ? 40 : SIZE_MAX_TEST);
         uint32_t base_a = draw_random() << 8, base_b = base_a + 4 + (draw_random() << 6);
         uint32_t count = two_links(a, b, size, base_b - base_a, rarities[round % 6]);
+        uint32_t align = round % 2 == 0 ? 4 : 4u << draw_random() % 11, at = draw_random() << 6;
         struct payload canonical = {.data = payload, .fail_after = -1}, place = {.data = moved, .fail_after = -1};
         struct mp_reloc_header h;
         size_t bad;
-        long packed = mp_reloc_pack(payload, sizeof payload, a, b, size, base_a, base_b, &bad);
+        long packed = mp_reloc_pack(payload, sizeof payload, a, b, size, base_a, base_b, align, &bad);
 
         assert_true(packed >= (long)size);
         canonical.size = place.size = (uint32_t)packed;
         assert_int_equal(mp_reloc_check(&h, payload_read, &canonical, canonical.size), MP_OK);
         assert_int_equal(h.count, count);
         assert_int_equal(h.list_size, canonical.size - size);
-        assert_int_equal(h.list_size % 4, 0);
+        assert_int_equal(h.list_size % align, 0);
+        assert_true(h.list_size < 12 + 3 * count + align);
         assert_true(canonical.furthest <= (h.list_size + 191) / 192 * 192 || h.list_size == 0);
         memcpy(moved, payload, canonical.size);
         apply_in_pieces(&h, &canonical, base_b - base_a, moved, 4 * (1 + draw_random() % 100));
@@ -163,6 +167,9 @@ static void pack_check_apply_and_undo(void **state)
         /* Undone from the moved bytes alone: the list in them is as it was. */
         apply_in_pieces(&h, &place, base_a - base_b, moved, 192);
         assert_memory_equal(moved, payload, canonical.size);
+        /* A payload that lies where the image behind its list is at its link address is not moved at all. */
+        if (h.list_size > 0)
+            assert_int_equal(mp_reloc_distance(&h, base_a - h.list_size + at), at);
     }
 }
 
@@ -175,7 +182,7 @@ static void every_range_shows_the_same_bytes(void **state)
     (void)state;
 
     two_links(a, b, SIZE, 0x01FF01FF, 2);
-    canonical.size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x01FF01FF, NULL);
+    canonical.size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x01FF01FF, 4, NULL);
     assert_int_equal(mp_reloc_check(&h, payload_read, &canonical, canonical.size), MP_OK);
     memcpy(whole, payload, h.list_size);
     memcpy(whole + h.list_size, b, SIZE);
@@ -204,48 +211,54 @@ static void links_that_differ_in_more_are_refused(void **state)
     (void)state;
 
     two_links(a, b, SIZE, base_b - base_a, 4);
-    assert_true(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b, &bad) > 0);
+    assert_true(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b, 4, &bad) > 0);
     for (size_t bit = 0; bit < 8 * SIZE; bit++) {
         b[bit / 8] ^= (uint8_t)(1 << bit % 8);
         bad = SIZE;
-        assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b, &bad), MP_ERR_FORMAT);
+        assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b, 4, &bad), MP_ERR_FORMAT);
         assert_int_equal(bad, bit / 8 / 4 * 4);
         b[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
-    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b + 4, &bad), MP_ERR_FORMAT);
-    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_b, base_a, &bad), MP_ERR_FORMAT);
-    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_a, NULL), MP_ERR_FORMAT);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b + 4, 4, &bad), MP_ERR_FORMAT);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_b, base_a, 4, &bad), MP_ERR_FORMAT);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_a, 4, NULL), MP_ERR_FORMAT);
     /* The right distance, but not on a word's boundary. */
     memcpy(b, a, SIZE);
     mp_put32(b + 6, mp_get32(a + 6) + (base_b - base_a));
-    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b, &bad), MP_ERR_FORMAT);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, base_a, base_b, 4, &bad), MP_ERR_FORMAT);
     assert_int_equal(bad, 4);
 }
 
 static void packing_respects_the_room(void **state)
 {
     enum { SIZE = 300 };
-    uint8_t a[SIZE], b[SIZE], out[2 * SIZE];
+    uint8_t a[SIZE], b[SIZE], out[3 * SIZE];
     long whole;
     (void)state;
 
     two_links(a, b, SIZE, 0x1000, 3);
-    whole = mp_reloc_pack(out, sizeof out, a, b, SIZE, 0, 0x1000, NULL);
+    whole = mp_reloc_pack(out, sizeof out, a, b, SIZE, 0, 0x1000, 4, NULL);
     assert_true(whole > SIZE + 12);
     for (size_t cap = 0; cap <= sizeof out; cap++) {
         uint8_t *tight = malloc(cap + 1);
 
         assert_non_null(tight);
         tight[cap] = 0xEE;
-        assert_int_equal(mp_reloc_pack(tight, cap, a, b, SIZE, 0, 0x1000, NULL),
+        assert_int_equal(mp_reloc_pack(tight, cap, a, b, SIZE, 0, 0x1000, 4, NULL),
                          cap < (size_t)whole ? MP_ERR_ROOM : whole);
         assert_int_equal(tight[cap], 0xEE);
         free(tight);
     }
-    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, 0, 0, 0x1000, NULL), MP_ERR_LENGTH);
-    assert_int_equal(mp_reloc_pack(out, 3, a, NULL, 3, 0, 0, NULL), 3);
-    assert_int_equal(mp_reloc_pack(out, 3, (const uint8_t *)"RLx", NULL, 3, 0, 0, NULL), MP_ERR_ROOM);
-    assert_int_equal(mp_reloc_pack(out, MP_IMAGE_MAX + 8u, a, NULL, MP_IMAGE_MAX + 1u, 0, 0, NULL), MP_ERR_ROOM);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, 0, 0, 0x1000, 4, NULL), MP_ERR_LENGTH);
+    for (uint32_t align = 0; align < 9000; align++)
+        if (align < 4 || align > MP_RELOC_ALIGN_MAX || (align & (align - 1)) != 0)
+            assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, 0, 0x1000, align, NULL), MP_ERR_LENGTH);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, 0, 0x1000, UINT32_MAX, NULL), MP_ERR_LENGTH);
+    assert_int_equal(mp_reloc_pack(out, 512 + SIZE - 1, a, b, SIZE, 0, 0x1000, 512, NULL), MP_ERR_ROOM);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, a, b, SIZE, 0, 0x1000, 4096, NULL), MP_ERR_ROOM);
+    assert_int_equal(mp_reloc_pack(out, 3, a, NULL, 3, 0, 0, 4, NULL), 3);
+    assert_int_equal(mp_reloc_pack(out, 3, (const uint8_t *)"RLx", NULL, 3, 0, 0, 4, NULL), MP_ERR_ROOM);
+    assert_int_equal(mp_reloc_pack(out, MP_IMAGE_MAX + 8u, a, NULL, MP_IMAGE_MAX + 1u, 0, 0, 4, NULL), MP_ERR_ROOM);
 }
 
 static void gaps_beyond_three_bytes_cannot_be_listed(void **state)
@@ -258,12 +271,12 @@ static void gaps_beyond_three_bytes_cannot_be_listed(void **state)
 
     assert_true(a != NULL && b != NULL && out != NULL);
     mp_put32(b + 4 * (size_t)MP_RELOC_DELTA_MAX, 16);
-    assert_int_equal(mp_reloc_pack(out, size + 64, a, b, size, 0, 16, &bad), size + 16);
+    assert_int_equal(mp_reloc_pack(out, size + 64, a, b, size, 0, 16, 4, &bad), size + 16);
     assert_int_equal(check(&h, out, size + 16), MP_OK);
     assert_int_equal(h.count, 1);
     mp_put32(b + 4 * (size_t)MP_RELOC_DELTA_MAX, 0);
     mp_put32(b + 4 * (size_t)(MP_RELOC_DELTA_MAX + 1), 16);
-    assert_int_equal(mp_reloc_pack(out, size + 64, a, b, size, 0, 16, &bad), MP_ERR_FORMAT);
+    assert_int_equal(mp_reloc_pack(out, size + 64, a, b, size, 0, 16, 4, &bad), MP_ERR_FORMAT);
     assert_int_equal(bad, 4 * (MP_RELOC_DELTA_MAX + 1));
     free(a);
     free(b);
@@ -278,7 +291,7 @@ static void an_image_without_list_stays_as_it_is(void **state)
     (void)state;
 
     vectors_noise(3, image, sizeof image);
-    assert_int_equal(mp_reloc_pack(out, sizeof out, image, NULL, sizeof image, 5, 0, NULL), sizeof image);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, image, NULL, sizeof image, 5, 0, 4, NULL), sizeof image);
     assert_memory_equal(out, image, sizeof image);
     assert_int_equal(mp_reloc_check(&h, payload_read, &p, p.size), MP_OK);
     assert_int_equal(h.list_size + h.count + h.image_base, 0);
@@ -286,7 +299,7 @@ static void an_image_without_list_stays_as_it_is(void **state)
     assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 0x1000, 0, copy, sizeof copy), MP_OK);
     assert_memory_equal(copy, image, sizeof copy);
     memcpy(image, "RL", 2);
-    assert_int_equal(mp_reloc_pack(out, sizeof out, image, NULL, sizeof image, 5, 0, NULL), sizeof image + 12);
+    assert_int_equal(mp_reloc_pack(out, sizeof out, image, NULL, sizeof image, 5, 0, 4, NULL), sizeof image + 12);
     assert_int_equal(check(&h, out, sizeof image + 12), MP_OK);
     assert_int_equal(h.list_size, 12);
     assert_int_equal(h.count, 0);
@@ -343,9 +356,19 @@ static void hostile_lists_are_refused(void **state)
         assert_int_equal(check(&h, data, sizeof data), value == 1 ? MP_OK : MP_ERR_FORMAT);
         data[2] = 1;
         data[3] = (uint8_t)value;
-        assert_int_equal(check(&h, data, sizeof data), value == 0 ? MP_OK : MP_ERR_FORMAT);
+        assert_int_equal(check(&h, data, sizeof data), value < 4    ? MP_OK
+                                                       : value < 11 ? MP_ERR_LENGTH /* ends in the padding */
+                                                                    : MP_ERR_FORMAT);
         data[3] = 0;
     }
+    /* The last byte of a longer padding. */
+    data[3] = 2;
+    data[15] = 1;
+    assert_int_equal(check(&h, data, sizeof data), MP_ERR_FORMAT);
+    data[15] = 0;
+    data[16] = 1;
+    assert_int_equal(check(&h, data, sizeof data), MP_OK);
+    assert_int_equal(h.list_size, 16);
 #undef LIST
 }
 
@@ -359,7 +382,7 @@ static void every_truncation_is_refused(void **state)
 
     two_links(a, b, SIZE, 0x1000, 3);
     mp_put32(b + SIZE - 4, mp_get32(a + SIZE - 4) + 0x1000); /* the last word is listed */
-    size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x1000, NULL);
+    size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x1000, 4, NULL);
     assert_int_equal(check(&h, payload, size), MP_OK);
     for (uint32_t len = 2; len < size; len++)
         assert_true(check(&h, payload, len) < 0);
@@ -375,7 +398,7 @@ static void read_errors_pass_through(void **state)
     (void)state;
 
     two_links(a, b, SIZE, 0x1000, 3);
-    p.size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x1000, NULL);
+    p.size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x1000, 4, NULL);
     assert_int_equal(mp_reloc_check(&h, payload_read, &p, p.size), MP_OK);
     reads = p.reads;
     for (int n = 0; n <= reads; n++) {

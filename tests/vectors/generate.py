@@ -354,10 +354,12 @@ def leb128(n):
 
 def relocs():
     cases = []
-    for i, (size, words, base_a, base_b) in enumerate((
-            (64, (), 0x8000, 0x20000), (64, (0,), 0x8000, 0x20000), (64, (15,), 0x20000, 0x8000),
-            (66, (0, 1, 2, 3, 15), 0x8000, 0x20000), (3001, (5, 128, 133, 200, 400, 749), 0xFFFFFF00, 0x100),
-            (1200, tuple(range(300)), 0, 0x12345678), (70000, (0, 16383, 16384 + 129, 17499), 0x1000, 0x3000))):
+    for i, (size, words, base_a, base_b, align) in enumerate((
+            (64, (), 0x8000, 0x20000, 4), (64, (0,), 0x8000, 0x20000, 4), (64, (15,), 0x20000, 0x8000, 4),
+            (66, (0, 1, 2, 3, 15), 0x8000, 0x20000, 4), (3001, (5, 128, 133, 200, 400, 749), 0xFFFFFF00, 0x100, 4),
+            (1200, tuple(range(300)), 0, 0x12345678, 4), (70000, (0, 16383, 16384 + 129, 17499), 0x1000, 0x3000, 4),
+            (64, (), 0x8000, 0x20000, 512), (64, (1,), 0x8000, 0x20000, 8), (1000, (3, 200), 0x8000, 0x20000, 256),
+            (2000, tuple(range(260)), 0x8000, 0x20000, 256), (100, (24,), 0x8000, 0x20000, 4096))):
         image = bytearray(noise(700 + i, size))
         other = bytearray(image)
         for w in words:
@@ -366,15 +368,17 @@ def relocs():
         for w in words:
             deltas += leb128(w - after)
             after = w + 1
-        listed = struct.pack("<HBBII", 0x4C52, 1, 0, base_a, len(words)) + deltas
-        listed += bytes(-len(listed) % 4)
-        cases.append({"size": size, "seed": 700 + i, "base_a": base_a, "base_b": base_b,
+        listed = struct.pack("<HBBII", 0x4C52, 1, align.bit_length() - 3, base_a, len(words)) + deltas
+        listed += bytes(-len(listed) % align)
+        cases.append({"size": size, "seed": 700 + i, "base_a": base_a, "base_b": base_b, "align": align,
                       "words": ",".join(map(str, words)) or "-", "list": listed if words else b"",
                       "payload_sha256": sha256((listed if words else b"") + image), "other_sha256": sha256(other)})
     magic = b"RL" + noise(799, 30)
-    empty = struct.pack("<HBBII", 0x4C52, 1, 0, 0x8000, 0)
-    cases.append({"size": 32, "seed": 0, "image": magic, "base_a": 0x8000, "base_b": 0x20000, "words": "-", "list": empty,
-                  "payload_sha256": sha256(empty + magic), "other_sha256": sha256(magic)})
+    for align in (4, 128):
+        empty = struct.pack("<HBBII", 0x4C52, 1, align.bit_length() - 3, 0x8000, 0)
+        empty += bytes(-len(empty) % align)
+        cases.append({"size": 32, "seed": 0, "image": magic, "base_a": 0x8000, "base_b": 0x20000, "align": align, "words": "-",
+                      "list": empty, "payload_sha256": sha256(empty + magic), "other_sha256": sha256(magic)})
     write("reloc", "Relocation lists of two links, image a the noise of `seed` unless given (SPEC 4).", cases)
 
 
