@@ -1,7 +1,7 @@
 /*
  * Emulated nRF51822 parts (qemu-system-arm, machine `microbit`) for tests: start, flash, reset, look inside.
  *
- *   qemu_open()            starts one part, stopped, with blank (0xFF) flash
+ *   qemu_open()            starts one part, stopped
  *   qemu_load()            writes all of its flash, resets it; still stopped
  *   qemu_run()             lets it run; qemu_pause() stops it
  *   qemu_reset()           a reset at this moment, proved by QEMU's own event; flash is kept
@@ -45,6 +45,13 @@ struct qemu_options {
     bool trace_guest_errors; /* accesses that the part would not understand go to the log (-d guest_errors,unimp) */
 };
 
+#define QEMU_PLACES_MAX 16
+struct qemu_place {
+    char kind; /* of the debugger's protocol */
+    uint32_t address;
+    uint32_t size;
+};
+
 /* One part. Zeroed: closed. Fields are for reading. */
 struct qemu {
     char name[24];
@@ -58,11 +65,12 @@ struct qemu {
     /* Since qemu_open(), from QEMU's events. */
     unsigned resets_asked; /* by qemu_reset() and qemu_load() */
     unsigned resets_own;   /* by the part itself: SYSRESETREQ */
-    unsigned watch_hits;   /* of qemu_wait_hit() */
+    unsigned places;       /* of qemu_break() and qemu_watch() */
+    struct qemu_place place[QEMU_PLACES_MAX];
+    int64_t lag_ms; /* when qemu_lag_ms() looked last */
     unsigned next_id;
     uint8_t in[16384]; /* QMP, not yet a line */
     size_t in_len;
-    bool in_cut; /* in the middle of a line that is too long */
 };
 
 /* What a failure ends with: exit(1) unless somebody sets another one. Must not return. */
@@ -72,7 +80,7 @@ _Noreturn void qemu_fail(struct qemu *q, const char *format, ...) __attribute__(
 
 /* --- life; each fails when it cannot --------------------------------------------------------------------------------- */
 
-/* Starts it: stopped before the first instruction, nothing in flash (0xFF), connected to its line. */
+/* Starts it: stopped before the first instruction, its flash still without meaning, connecting to its line. */
 void qemu_open(struct qemu *q, const struct qemu_options *options);
 /* Kills it and removes its files, the log unless keep_log. Harmless when closed. */
 void qemu_close(struct qemu *q);
