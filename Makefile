@@ -60,7 +60,7 @@ meshd_DIRS = meshd/daemon meshd/ctl meshd/web
 sim_DIRS = sim sim/radio sim/world sim/air sim/field sim/engine sim/phy sim/fleet sim/baseline sim/result sim/run sim/validate
 test_DIRS = tests/lib
 # Folders of test programs: test_NAME.c and NAME_main.c are programs, every other .c file is shared by the folder's programs.
-TEST_DIRS = unit attack e2e power bench demo sim
+TEST_DIRS = unit attack e2e power bench demo sim emu
 
 LAYER_SRC := $(foreach l,$(LAYERS),$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c)))
 MAIN_SRC := $(filter %_main.c,$(LAYER_SRC))
@@ -183,6 +183,10 @@ PROGRAMS = $(foreach m,$(MAIN_SRC),$(VARIANT_DIR)/bin/$(call program_name,$(m)))
 -include node-fw/port/posix/image.mk
 # Cryptography for parts, from libsodium's source
 include node-fw/port/crypto/sodium.mk
+# Firmware that tests run on emulated parts
+include $(wildcard tests/emu/firmware/*.mk)
+# Firmware for the nRF51822: build/nrf51/boot.*, build/nrf51/node-VERSION[-FAULT].{a,b}.bin
+include node-fw/port/nrf51/nrf51.mk
 # Those that the demo and the end-to-end tests install: good ones, and one with each fault.
 IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/images/node-%.bin, \
     1.0.0 2.0.0 2.1.0 3.0.0-selftest 3.0.1-hang 3.0.2-crash 3.0.3-mute))
@@ -239,15 +243,18 @@ mcu_PROGRAMS = $(patsubst %,$(MCU_DIR)/tests/unit/test_%,frame neighbour gossip 
 e2e_PROGRAMS = $(addprefix $(BUILD)/tests/e2e/,$(call test_programs,e2e))
 power_PROGRAMS = $(patsubst tests/power/%_main.c,$(BUILD)/tests/power/%,$(wildcard tests/power/*_main.c))
 sim_PROGRAMS = $(addprefix $(BUILD)/tests/sim/,$(call test_programs,sim))
+emu_PROGRAMS = $(addprefix $(BUILD)/tests/emu/,$(call test_programs,emu))
+# What they run on the parts; fragments of firmware add to it.
+EMU_IMAGES += $(BUILD)/emu/crypto.bin
 fuzz_PROGRAMS = $(FUZZERS)
 RUN = $(BUILD)/tests/run -j $(if $(JOBS),$(JOBS),2) -b $(BUILD) $(if $(TESTS),-m '$(TESTS)')
 # Longest first, so that the last job is a short one.
-SUITES = power sim e2e attack unit mcu fuzz
+SUITES = power sim emu e2e attack unit mcu fuzz
 run_list = $(foreach k,$(1),$(addprefix $(k):,$($(k)_PROGRAMS)))
 # TESTS=SUITE or SUITE/PATTERN: nothing of the other suites needs to be built.
 SUITES_ASKED = $(or $(filter $(firstword $(subst /, ,$(TESTS))),$(SUITES)),$(SUITES))
 
-test: $(BUILD)/tests/run $(foreach k,$(SUITES_ASKED),$($(k)_PROGRAMS)) $(if $(filter sim,$(SUITES_ASKED)),$(PLAIN_DIR)/bin/meshsim) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
+test: $(BUILD)/tests/run $(foreach k,$(SUITES_ASKED),$($(k)_PROGRAMS)) $(if $(filter sim,$(SUITES_ASKED)),$(PLAIN_DIR)/bin/meshsim) $(if $(filter emu,$(SUITES_ASKED)),$(EMU_IMAGES)) all $(IMAGES) ## Every suite; TESTS=pattern runs a part; last line: N passed, N failed
 	@$(if $(TESTS),,$(foreach k,$(SUITES),$(if $($(k)_PROGRAMS),,echo 'make test: suite $(k) is empty' >&2; exit 1;)))\
 	$(RUN) -o $(BUILD)/test.json -f 5 $(call run_list,$(SUITES_ASKED))
 
