@@ -40,7 +40,7 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"power", 780, false}, {"sim", 600, false}, {"e2e", 420, false}, {"attack", 300, false},
+    {"power", 780, false}, {"sim", 600, false}, {"emu", 600, false}, {"e2e", 420, false}, {"attack", 300, false},
     {"unit", 180, false},  {"mcu", 180, false}, {"fuzz", 60, true}, /* beside the seconds it fuzzes */
 };
 
