@@ -8,9 +8,9 @@
  *
  *     boot_select(&env.boot, cause, &choice);
  *     if (choice.slot < 0 || !boot_has_settings(&env.boot)) {
- *         boot_recovery_init(&r);
+ *         boot_recovery_init(&r, &env);
  *         for (;;) {
- *             size_t n = boot_recovery_receive(&r, &env, next byte of the line);
+ *             size_t n = boot_recovery_receive(&r, next byte of the line);
  *             write n bytes of r.frame to the line;
  *             if (n > 0 && r.reset)
  *                 reset the part, once the line has sent all;
@@ -27,7 +27,7 @@
 #define BOOT_RECOVERY_VERSION 1
 #define BOOT_RECOVERY_MAGIC 0xC5 /* first byte of a frame */
 #define BOOT_RECOVERY_HEAD 4     /* magic u8, type u8, length of the payload u16 */
-#define BOOT_RECOVERY_PAYLOAD_MAX 360
+#define BOOT_RECOVERY_PAYLOAD_MAX 384
 #define BOOT_RECOVERY_FRAME_MAX (BOOT_RECOVERY_HEAD + BOOT_RECOVERY_PAYLOAD_MAX + 4) /* a CRC-32 behind */
 
 /* Types of requests; a reply has the same type with the high bit, and a status (0 or -enum mp_error) in front. */
@@ -64,6 +64,7 @@ struct boot_recovery_env {
 
 /* Caller-allocated. frame and reset may be read, the rest is private. */
 struct boot_recovery {
+    const struct boot_recovery_env *env;
     uint8_t frame[BOOT_RECOVERY_FRAME_MAX]; /* request as it comes; then the reply */
     uint16_t used;                          /* bytes of frame */
     bool reset;                             /* the host asked for a reset */
@@ -75,14 +76,15 @@ struct boot_recovery {
     struct boot_image image;
 };
 
-void boot_recovery_init(struct boot_recovery *r);
+/* env must outlive r. */
+void boot_recovery_init(struct boot_recovery *r, const struct boot_recovery_env *env);
 
 /*
  * Takes one byte of the line. 0, or the bytes of a reply in r->frame, which are to be written before the next call.
  * Does what the request says meanwhile: at most, erases the object log, or hashes an image. Bytes that are no frame are
  * skipped; nothing answers them.
  */
-size_t boot_recovery_receive(struct boot_recovery *r, const struct boot_recovery_env *env, uint8_t byte);
+size_t boot_recovery_receive(struct boot_recovery *r, uint8_t byte);
 
 /* Is there a valid settings record? A part without one has nothing to boot for. */
 bool boot_has_settings(const struct boot_env *env);
