@@ -10,7 +10,8 @@
 #define HELD_BACK MP_MS(20) /* asks again this soon while the radio is busy and the engine has something to send */
 #define SELFTEST_EVERY MP_MS(100) /* while it is pending */
 #define START_OVER_EVERY MP_MS(100)
-#define MUTE_PAUSE MP_MS(500) /* after the controller took nothing */
+#define MUTE_PAUSE MP_MS(500)       /* after the controller took nothing */
+#define FAILED_PAUSE MP_SECONDS(10) /* after it refused what start-up needs */
 #define VERSION_MAX 60u
 
 /* Bytes taken from the line at once, and how often in a round. Small: they lie under the deepest stack. */
@@ -31,9 +32,10 @@ struct loop {
     mp_time selftest_due; /* MP_NEVER once decided, or not on trial */
     mp_time kick_due;
     mp_time held_until; /* nothing is given to the line before */
-    mp_time over_from;  /* the HCI host is started over again no earlier */
+    mp_time over_from;  /* the HCI host begins again no earlier */
     uint32_t node;
     bool announced; /* on this connection */
+    bool is_over;   /* started over, and nothing given to the line since */
 };
 
 static struct loop loop;
@@ -80,6 +82,20 @@ static void log_start(const struct loop *l, enum boot_cause cause)
     nf_line_text(&line, " cause=");
     nf_line_text(&line, nf_cause_name(cause));
     log_number(&line, " trial=", nf_is_trial(&l->nf));
+    nf_port_log(line.text);
+}
+
+static void log_failure(const struct mp_hci *h)
+{
+    struct nf_line line;
+
+    nf_line_begin(&line, "node: ");
+    nf_line_text(&line, mp_hci_strerror(mp_hci_error(h)));
+    nf_line_text(&line, " (command ");
+    nf_line_hex(&line, h->failed_opcode, 4);
+    nf_line_text(&line, " status ");
+    nf_line_hex(&line, h->failed_status, 2);
+    nf_line_text(&line, ")");
     nf_port_log(line.text);
 }
 
@@ -196,15 +212,13 @@ static APART void start(struct loop *l, uint8_t *memory, size_t size)
 
 /* --- the line ----------------------------------------------------------------------------------------------------- */
 
-/* The HCI host begins with a reset of the controller, `pause` from now or when that is due. */
+/* The HCI host begins with a reset of the controller, `pause` from now, or later if that was done just now. */
 static void start_over(struct loop *l, mp_time now, mp_time pause)
 {
     mp_hci_restart(&l->hci, now);
     l->announced = false;
-    if (now < l->held_until)
-        return; /* it has not begun since the last time */
+    l->is_over = true;
     l->held_until = now + pause > l->over_from ? now + pause : l->over_from;
-    l->over_from = l->held_until + START_OVER_EVERY;
 }
 
 /* Whether bytes may be given to the line. */
@@ -215,8 +229,23 @@ static bool is_open(const struct loop *l, mp_time now)
 
 static void put(struct loop *l, mp_time now, const uint8_t *data, int len)
 {
+    if (l->is_over)
+        l->over_from = now + START_OVER_EVERY;
+    l->is_over = false;
     if (nf_port_link_write(data, (size_t)len) != MP_OK)
         start_over(l, now, MUTE_PAUSE);
+}
+
+/* What the HCI host cannot get over by itself. A refusal may have been noise on the line, so it is tried again. */
+static void watch_host(struct loop *l, mp_time now)
+{
+    if (nf_port_link_is_up())
+        mp_hci_expire(&l->hci, now);
+    if (mp_hci_phase(&l->hci) != MP_HCI_FAILED)
+        return;
+    if (NF_LOOP_LOG)
+        log_failure(&l->hci);
+    start_over(l, now, FAILED_PAUSE);
 }
 
 static void feed(struct loop *l, mp_time now)
@@ -326,8 +355,7 @@ static void turn(struct loop *l)
     receive(l);
     now = nf_port_now();
     feed(l, now);
-    if (nf_port_link_is_up())
-        mp_hci_expire(&l->hci, now);
+    watch_host(l, now);
     nf_expire(&l->nf, &l->env, now);
     if (!l->announced && is_open(l, now))
         announce(l, now);
@@ -342,6 +370,7 @@ _Noreturn void nf_loop_run(const struct app *app, const char *version, uint8_t *
 {
     const int rc = nf_port_start();
 
+    memset(&loop, 0, sizeof loop);
     loop.app = app;
     loop.version = version;
     if (rc != 0)

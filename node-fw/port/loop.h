@@ -14,7 +14,8 @@
  *
  * The line. When it loses bytes, breaks or does not take any, the HCI host starts over, at most every 100 ms (500 ms
  * when nothing was taken), so that neither a flood nor a dead controller keeps the node from its other work. A
- * controller that is silent, or resets itself, is the HCI host's business (proto/hci/hci.h).
+ * controller that is silent, or resets itself, is the HCI host's business (proto/hci/hci.h); one that refuses what
+ * start-up needs is tried again after 10 s.
  *
  * RAM: everything lies in one static struct, nothing is allocated. Not reentrant: one loop a program.
  */
