@@ -147,12 +147,14 @@ int qemu_symbol(const char *elf, const char *symbol, uint32_t *value, uint32_t *
  * qemu_pause() must not be used; the part is stopped whenever qemu_debug_wait() has said so.
  */
 void qemu_debug(struct qemu *q);
-void qemu_break(struct qemu *q, uint32_t address);                /* of an instruction */
-void qemu_watch(struct qemu *q, uint32_t address, uint32_t size); /* writes to these bytes: flash, RAM, registers */
-void qemu_debug_run(struct qemu *q);                              /* runs */
-bool qemu_debug_wait(struct qemu *q, int ms, uint32_t *pc);       /* true: hit and stopped; pc (NULL: not wanted) */
-void qemu_debug_stop(struct qemu *q);                             /* stops it wherever it is */
-void qemu_debug_step(struct qemu *q, unsigned instructions);      /* of a stopped one */
+void qemu_break(struct qemu *q, uint32_t address); /* of an instruction */
+void qemu_watch(
+    struct qemu *q, uint32_t address,
+    uint32_t size); /* writes to these bytes of flash or registers of peripherals: stops before the write is done */
+void qemu_debug_run(struct qemu *q);                         /* runs */
+bool qemu_debug_wait(struct qemu *q, int ms, uint32_t *pc);  /* true: hit and stopped; pc (NULL: not wanted) */
+void qemu_debug_stop(struct qemu *q);                        /* stops it wherever it is */
+void qemu_debug_step(struct qemu *q, unsigned instructions); /* of a stopped one; past any place */
 /* Removes all of them and detaches; leaves the part stopped. */
 void qemu_debug_end(struct qemu *q);
 

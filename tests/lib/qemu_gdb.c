@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PACKET_MAX = 4096, ANSWER_S = 20, WRITE_MAX = 1024, REGISTERS_MAX = 64 };
+enum { PACKET_MAX = 4096, ANSWER_S = 20, WRITE_MAX = 1024 };
 
 static unsigned sum_of(const char *data, size_t len)
 {
@@ -97,6 +97,12 @@ static void order(struct qemu *q, const char *text)
 
 /* --- line --------------------------------------------------------------------------------------------------------- */
 
+/* Events come on another line than the debugger's news; an answer on that line comes behind all of them. */
+static void catch_up(struct qemu *q)
+{
+    qemu_qmp_do(q, "query-status", NULL);
+}
+
 void qemu_gdb_open(struct qemu *q)
 {
     char answer[PACKET_MAX];
@@ -108,7 +114,7 @@ void qemu_gdb_open(struct qemu *q)
     while (answer[0] != 'T' && answer[0] != 'S')
         if (!receive(q, answer, qemu_now() + ANSWER_S))
             qemu_fail(q, "the debugger's line does not say why the part is stopped");
-    qemu_qmp_events(q);
+    catch_up(q);
 }
 
 /* Not by a D packet, after which QEMU would run on. */
@@ -150,14 +156,18 @@ static uint32_t word_at(struct qemu *q, const char *hex)
     return word;
 }
 
-static uint32_t read_register(struct qemu *q, unsigned number)
+/* All of them, as the stub sends them without a description of the target: r0 to r15, eight of 12 bytes and one word
+ * that no part has had for long, xPSR. */
+static void read_registers(struct qemu *q, uint32_t out[17])
 {
-    char text[16], answer[PACKET_MAX];
-    snprintf(text, sizeof text, "p%x", number);
-    ask(q, text, answer);
-    if (strlen(answer) != 8)
-        qemu_fail(q, "the debugger's line answers \"%.40s\" to %s", answer, text);
-    return word_at(q, answer);
+    enum { XPSR = (16 + 8 * 3 + 1) * 8 };
+    char answer[PACKET_MAX];
+    ask(q, "g", answer);
+    if (strlen(answer) < XPSR + 8)
+        qemu_fail(q, "the debugger's line answers \"%.40s\" to g", answer);
+    for (unsigned i = 0; i < 16; i++)
+        out[i] = word_at(q, answer + (size_t)8 * i);
+    out[16] = word_at(q, answer + XPSR);
 }
 
 void qemu_registers(struct qemu *q, uint32_t out[17])
@@ -165,10 +175,7 @@ void qemu_registers(struct qemu *q, uint32_t out[17])
     const bool was_attached = q->gdb >= 0, was_running = q->running;
     if (!was_attached)
         qemu_gdb_open(q);
-    for (unsigned i = 0; i < 16; i++)
-        out[i] = read_register(q, i);
-    /* 25 is xPSR in the numbering of the M profile's feature that QEMU describes, and of the one without (CPSR) */
-    out[16] = read_register(q, 25);
+    read_registers(q, out);
     if (!was_attached) {
         qemu_gdb_close(q);
         if (was_running)
@@ -195,14 +202,20 @@ void qemu_debug(struct qemu *q)
     q->places = 0;
 }
 
-static void set_place(struct qemu *q, char kind, uint32_t address, uint32_t size)
+static void change_place(struct qemu *q, char how, const struct qemu_place *p)
 {
     char text[40];
+    snprintf(text, sizeof text, "%c%c,%lx,%lx", how, p->kind, (unsigned long)p->address, (unsigned long)p->size);
+    order(q, text);
+}
+
+static void set_place(struct qemu *q, char kind, uint32_t address, uint32_t size)
+{
+    const struct qemu_place p = {kind, address, size};
     if (q->places == QEMU_PLACES_MAX)
         qemu_fail(q, "more than %d breakpoints and watched places", QEMU_PLACES_MAX);
-    snprintf(text, sizeof text, "Z%c,%lx,%lx", kind, (unsigned long)address, (unsigned long)size);
-    order(q, text);
-    q->place[q->places++] = (struct qemu_place){kind, address, size};
+    change_place(q, 'Z', &p);
+    q->place[q->places++] = p;
 }
 
 void qemu_break(struct qemu *q, uint32_t address)
@@ -217,7 +230,11 @@ void qemu_watch(struct qemu *q, uint32_t address, uint32_t size)
 
 void qemu_debug_run(struct qemu *q)
 {
+    /* past the place where it stands, which would stop it again at once */
+    if (q->places > 0)
+        qemu_debug_step(q, 1);
     transmit(q, "c");
+    q->running = true; /* its event may come later */
 }
 
 bool qemu_debug_wait(struct qemu *q, int ms, uint32_t *pc)
@@ -227,9 +244,12 @@ bool qemu_debug_wait(struct qemu *q, int ms, uint32_t *pc)
         return false;
     if (answer[0] != 'T' && answer[0] != 'S')
         qemu_fail(q, "the debugger's line says \"%.40s\" instead of why the part stopped", answer);
-    qemu_qmp_events(q);
-    if (pc != NULL)
-        *pc = read_register(q, 15);
+    catch_up(q);
+    if (pc != NULL) {
+        uint32_t registers[17];
+        read_registers(q, registers);
+        *pc = registers[15];
+    }
     return true;
 }
 
@@ -243,17 +263,18 @@ void qemu_debug_stop(struct qemu *q)
 void qemu_debug_step(struct qemu *q, unsigned instructions)
 {
     char answer[PACKET_MAX];
+    for (unsigned i = 0; i < q->places; i++)
+        change_place(q, 'z', &q->place[i]);
     while (instructions-- > 0)
         ask(q, "s", answer);
+    for (unsigned i = 0; i < q->places; i++)
+        change_place(q, 'Z', &q->place[i]);
+    catch_up(q);
 }
 
 void qemu_debug_end(struct qemu *q)
 {
-    for (; q->places > 0; q->places--) {
-        const struct qemu_place *p = &q->place[q->places - 1];
-        char text[40];
-        snprintf(text, sizeof text, "z%c,%lx,%lx", p->kind, (unsigned long)p->address, (unsigned long)p->size);
-        order(q, text);
-    }
+    while (q->places > 0)
+        change_place(q, 'z', &q->place[--q->places]);
     qemu_gdb_close(q);
 }
