@@ -3,6 +3,7 @@
  */
 #include "fleet.h"
 
+#include "fleet_part.h"
 #include "fleet_process.h"
 #include "meshd/ctl/client.h"
 
@@ -158,6 +159,7 @@ void fleet_close(struct fleet *f)
 {
     if (f->dir[0] == 0)
         return;
+    fleet_parts_close(f);
     for (unsigned i = 0; i < f->count; i++)
         if (f->node[i].pid != 0)
             process_kill(f->node[i].pid);

@@ -38,11 +38,14 @@ struct fleet_boot {
     char version[16];
 };
 
+struct fleet_part;
+
 struct fleet_node {
     char name[24]; /* of the device in the scenario, and of the node in the registry */
     uint32_t id;
     uint16_t model;
-    pid_t pid; /* bootloader, 0 none */
+    pid_t pid;               /* bootloader or emulator, 0 none */
+    struct fleet_part *part; /* an emulated part (fleet_part.h), NULL: a process */
     unsigned boots;
     struct fleet_boot boot[FLEET_BOOTS_MAX];
 };
@@ -62,6 +65,7 @@ struct fleet {
     char http[FLEET_PATH_MAX]; /* socket of the API */
     pid_t air, gateway;        /* 0 none */
     char publisher[FLEET_PATH_MAX];
+    unsigned part_models; /* bit m: model m is an nRF51, its images are BUILD/nrf51/node-STEM.{a,b}.bin */
     unsigned count;
     struct fleet_node node[FLEET_NODES_MAX];
     long log_offset; /* of the air's log, read so far */
@@ -101,6 +105,11 @@ const char *fleet_bundle(const struct fleet *f, unsigned release);
 
 /* Enters a node (label NULL: none) and writes its flash with the release's image for its model; not started. */
 struct fleet_node *fleet_add(struct fleet *f, const char *name, unsigned model, const char *label, unsigned release);
+/* Its two halves: enters the node, writing its settings to NAME.settings in the folder; takes manifest and payload of a
+ * release for a model out of the bundle, into files whose paths it gives. */
+struct fleet_node *fleet_enter(struct fleet *f, const char *name, unsigned model, const char *label);
+void fleet_factory(struct fleet *f, unsigned release, unsigned model, char manifest[FLEET_PATH_MAX],
+                   char payload[FLEET_PATH_MAX]);
 void fleet_node_start(struct fleet *f, struct fleet_node *n);
 void fleet_node_kill(struct fleet *f, struct fleet_node *n); /* SIGKILL to the bootloader: a power cut */
 /* The process that runs the node's image, 0 none. */

@@ -15,6 +15,9 @@
 #define NETWORK "7"
 #define BUNDLE_HEAD 16 /* docs/SPEC.md section 11.2 */
 #define BUNDLE_MAX (1u << 20)
+/* Link addresses of a part's image: node-fw/port/nrf51/map.h */
+#define PART_BASE_A "0x10000"
+#define PART_BASE_B "0x28000"
 
 static void path_in(const struct fleet *f, char out[FLEET_PATH_MAX], const char *name, const char *suffix)
 {
@@ -75,22 +78,36 @@ const char *fleet_bundle(const struct fleet *f, unsigned release)
     return path;
 }
 
+/* Packs the image of a build for a model: one file of a process, two links for a part. */
+static void pack(struct fleet *f, const char *stem, const char *version, unsigned model, const char *packed)
+{
+    char image[2][FLEET_PATH_MAX * 2], number[16];
+    snprintf(number, sizeof number, "%u", model);
+    if ((f->part_models >> model & 1) == 0) {
+        snprintf(image[0], sizeof image[0], "%s/images/node-%s.bin", f->build, stem);
+        fleet_do(f, NULL, "image", "pack", image[0], "--product", "1", "--model", number, "--version", version, "-o",
+                 packed, NULL);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        snprintf(image[i], sizeof image[i], "%s/nrf51/node-%s.%c.bin", f->build, stem, "ab"[i]);
+    fleet_do(f, NULL, "image", "pack", image[0], image[1], "--base-a", PART_BASE_A, "--base-b", PART_BASE_B,
+             "--product", "1", "--model", number, "--version", version, "-o", packed, NULL);
+}
+
 void fleet_sign(struct fleet *f, unsigned release, const char *stem, unsigned models)
 {
-    char image[FLEET_PATH_MAX * 2], version[16], packed[8][FLEET_PATH_MAX], number[16], sequence[16];
+    char version[16], packed[8][FLEET_PATH_MAX], sequence[16];
     const char *argv[24] = {"meshctl", "sign", "--key", f->publisher, "--release", sequence, "-o"};
     unsigned n = 8, count = 0;
     snprintf(sequence, sizeof sequence, "%u", release);
     argv[7] = fleet_bundle(f, release);
-    snprintf(image, sizeof image, "%s/images/node-%s.bin", f->build, stem);
     snprintf(version, sizeof version, "%.*s", (int)strcspn(stem, "-"), stem);
     for (unsigned model = 0; model < 32 && count < 8; model++) {
         if ((models >> model & 1) == 0)
             continue;
         snprintf(packed[count], FLEET_PATH_MAX, "%s/release-%u-%u.mfi", f->dir, release, model);
-        snprintf(number, sizeof number, "%u", model);
-        fleet_do(f, NULL, "image", "pack", image, "--product", "1", "--model", number, "--version", version, "-o",
-                 packed[count], NULL);
+        pack(f, stem, version, model, packed[count]);
         argv[n++] = packed[count++];
     }
     argv[n] = NULL;
@@ -153,10 +170,9 @@ static void unpack(struct fleet *f, unsigned release, unsigned model, const char
         fleet_fail(f, "no image for model %u in %s", model, fleet_bundle(f, release));
 }
 
-struct fleet_node *fleet_add(struct fleet *f, const char *name, unsigned model, const char *label, unsigned release)
+struct fleet_node *fleet_enter(struct fleet *f, const char *name, unsigned model, const char *label)
 {
-    char settings[FLEET_PATH_MAX], flash[FLEET_PATH_MAX], manifest[FLEET_PATH_MAX], payload[FLEET_PATH_MAX];
-    char number[16], part[48];
+    char settings[FLEET_PATH_MAX], number[16];
     cJSON *json = NULL;
     if (f->count == FLEET_NODES_MAX)
         fleet_fail(f, "too many nodes");
@@ -164,10 +180,6 @@ struct fleet_node *fleet_add(struct fleet *f, const char *name, unsigned model, 
     *n = (struct fleet_node){.model = (uint16_t)model};
     snprintf(n->name, sizeof n->name, "%s", name);
     path_in(f, settings, name, ".settings");
-    path_in(f, flash, name, ".flash");
-    snprintf(part, sizeof part, "factory-%u-%u", release, model);
-    path_in(f, manifest, part, ".manifest");
-    path_in(f, payload, part, ".payload");
     snprintf(number, sizeof number, "%u", model);
     if (label != NULL)
         fleet_do(f, &json, "provision", "--product", "1", "--model", number, "--name", name, "-o", settings, "--label",
@@ -176,11 +188,32 @@ struct fleet_node *fleet_add(struct fleet *f, const char *name, unsigned model, 
         fleet_do(f, &json, "provision", "--product", "1", "--model", number, "--name", name, "-o", settings, NULL);
     n->id = (uint32_t)fleet_number(json, "node");
     cJSON_Delete(json);
+    if (n->id == 0)
+        fleet_fail(f, "%s cannot be entered", name);
+    return n;
+}
+
+void fleet_factory(struct fleet *f, unsigned release, unsigned model, char manifest[FLEET_PATH_MAX],
+                   char payload[FLEET_PATH_MAX])
+{
+    char part[48];
+    snprintf(part, sizeof part, "factory-%u-%u", release, model);
+    path_in(f, manifest, part, ".manifest");
+    path_in(f, payload, part, ".payload");
     if (access(manifest, F_OK) != 0)
         unpack(f, release, model, manifest, payload);
+}
+
+struct fleet_node *fleet_add(struct fleet *f, const char *name, unsigned model, const char *label, unsigned release)
+{
+    char settings[FLEET_PATH_MAX], flash[FLEET_PATH_MAX], manifest[FLEET_PATH_MAX], payload[FLEET_PATH_MAX];
+    struct fleet_node *n = fleet_enter(f, name, model, label);
+    path_in(f, settings, name, ".settings");
+    path_in(f, flash, name, ".flash");
+    fleet_factory(f, release, model, manifest, payload);
     const char *const argv[] = {"node-boot",  "provision", "--flash", flash,   "--settings", settings,
                                 "--manifest", manifest,    "--image", payload, NULL};
-    if (n->id == 0 || fleet_run(f, NULL, 0, argv) != 0)
+    if (fleet_run(f, NULL, 0, argv) != 0)
         fleet_fail(f, "%s cannot be provisioned", name);
     return n;
 }

@@ -3,6 +3,7 @@
  */
 #include "fleet.h"
 
+#include "fleet_part.h"
 #include "fleet_process.h"
 
 #include <stdio.h>
@@ -209,6 +210,8 @@ bool fleet_logged(const struct fleet *f, const char *name, const char *text)
 bool fleet_holds(struct fleet *f, const struct fleet_node *n, unsigned release)
 {
     static const char *const slots[] = {"slot0", "slot1"};
+    if (n->part != NULL)
+        return fleet_part_holds(n->part, release);
     cJSON *flash = fleet_inspect(f, n);
     bool holds = false;
     for (unsigned i = 0; i < 2; i++) {

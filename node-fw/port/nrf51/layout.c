@@ -12,10 +12,4 @@ _Static_assert(NRF51_SLOT_A + NRF51_SLOT_SIZE == NRF51_SLOT_B && IS_PAGES(NRF51_
 _Static_assert(NRF51_SLOT_B + NRF51_SLOT_SIZE == NRF51_FLASH_SIZE && IS_PAGES(NRF51_SLOT_SIZE), "end of flash");
 _Static_assert(NRF51_EXPORTS == NRF51_BOOT + 4 * 48, "exports behind the vectors");
 
-const struct nf_layout nrf51_layout = {.boot_record = NRF51_BOOT_RECORD,
-                                       .settings = NRF51_SETTINGS,
-                                       .objects = NRF51_OBJECTS,
-                                       .objects_size = NRF51_OBJECTS_SIZE,
-                                       .slot = {NRF51_SLOT_A, NRF51_SLOT_B},
-                                       .slot_size = NRF51_SLOT_SIZE,
-                                       .slot_base = {NRF51_SLOT_A, NRF51_SLOT_B}};
+const struct nf_layout nrf51_layout = NRF51_LAYOUT;

@@ -67,3 +67,8 @@ nrf51_images = $(foreach s,$(1),$(NRF51_DIR)/node-$(s).a.bin $(NRF51_DIR)/node-$
 
 .PHONY: part
 part: $(NRF51_DIR)/boot.hex $(call nrf51_images,$(VERSION)$(addprefix -,$(filter-out none,$(FAULT)))) ## nRF51 bootloader and image: VERSION=2.0.0 [FAULT=selftest|hang|crash|mute]
+
+# What the tests of emulated parts and the demonstration install: good ones, and one with each fault.
+NRF51_STEMS = 1.0.0 2.0.0 2.1.0 3.0.0-selftest 3.0.1-hang 3.0.2-crash 3.0.3-mute
+NRF51_IMAGES = $(NRF51_DIR)/boot.bin $(call nrf51_images,$(NRF51_STEMS))
+EMU_IMAGES += $(NRF51_IMAGES)
