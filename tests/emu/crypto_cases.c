@@ -52,7 +52,7 @@ void crypto_cases_run(const struct mp_crypto *crypto, const struct crypto_meter 
     struct crypto_question q;
 
     for (;; questions += sizeof q + ((shape[q.kind].fields + q.len + 3) & ~3u)) {
-        uint8_t bytes[32];
+        uint8_t bytes[32] = {0};
 
         memcpy(&q, questions, sizeof q);
         if (q.kind == CRYPTO_END || q.kind >= CRYPTO_KINDS)
