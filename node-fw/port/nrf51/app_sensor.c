@@ -188,7 +188,7 @@ static enum app_verdict selftest(const struct app_view *view)
     if (!view->radio_runs)
         return APP_PENDING; /* first, so that the costly rest is done once */
     return records_are_whole(view) && hash_is_right(view) && numbers_differ() && is_warmth_plausible() ? APP_PASSED
-                                                                                                      : APP_FAILED;
+                                                                                                       : APP_FAILED;
 }
 
 const struct app app_sensor = {.start = start, .selftest = selftest, .loop = loop, .may_transmit = may_transmit};

@@ -7,6 +7,7 @@
 #include "board.h"
 #include "part.h"
 #include "start.h"
+#include "node-fw/boot/recovery.h"
 #include "node-fw/port/crypto/crypto_table.h"
 #include "node-fw/store/store.h"
 
@@ -75,11 +76,19 @@ static int accept(void *ctx, const uint8_t *manifest)
     return nf_store_accept(&nrf51_flash, &nrf51_layout, &nrf51_exports.crypto, manifest);
 }
 
-static const struct boot_env env = {.flash = &nrf51_flash,
-                                    .layout = &nrf51_layout,
-                                    .crypto = &nrf51_exports.crypto,
-                                    .verify = verify,
-                                    .accept = accept};
+static void kick(void *ctx)
+{
+    (void)ctx;
+    nrf51_watchdog_kick();
+}
+
+#define BOOT_ENV                                                                                                       \
+    {                                                                                                                  \
+        .flash = &nrf51_flash, .layout = &nrf51_layout, .crypto = &nrf51_exports.crypto, .verify = verify,             \
+        .accept = accept,                                                                                              \
+    }
+
+static const struct boot_env env = BOOT_ENV;
 
 /* --- starting --------------------------------------------------------------------------------------------------------- */
 
@@ -121,11 +130,61 @@ static _Noreturn void run(unsigned slot)
     jump(vectors[0], vectors[1]);
 }
 
+/*
+ * An image that is confirmed and keeps failing soon after its start is started with a growing pause, 100 ms to 10 s, so
+ * that it neither wears flash out (a node counts its starts there) nor floods the air. One on trial has its three boots
+ * and no pause.
+ */
+static void back_off(enum boot_cause cause, const struct boot_record *record)
+{
+    const uint32_t early = NRF51_SHARED->early;
+    if (cause == BOOT_CAUSE_REQUEST || cause == BOOT_CAUSE_POWER || record->state != BOOT_CONFIRMED) {
+        NRF51_SHARED->early = 0;
+        return;
+    }
+    const uint32_t pause_ms = early < 7 ? 100u << early : 10000;
+    NRF51_SHARED->early = early < 8 ? early + 1 : 8;
+    for (const mp_time until = nrf51_clock_now() + MP_MS(pause_ms); nrf51_clock_now() < until;) {
+        nrf51_watchdog_kick();
+        __asm__ volatile("wfi"); /* the watchdog's timer wakes it up */
+    }
+}
+
+/* --- recovery --------------------------------------------------------------------------------------------------------- */
+
+/* What interrupts are forwarded to while there is no image. */
+static const union nrf51_vector recovery_vectors[16 + NRF51_IRQ_UART + 1] = {
+    [16 + NRF51_IRQ_UART] = {.handler = nrf51_uart_irq},
+};
+
+static void sleep_until_input(void)
+{
+    __asm__ volatile("cpsid i" ::: "memory"); /* an interrupt that comes now stays pending and ends the sleep */
+    if (!nrf51_uart_has_input())
+        __asm__ volatile("dsb\nwfi" ::: "memory");
+    __asm__ volatile("cpsie i\nisb" ::: "memory");
+}
+
 static _Noreturn void recover(void)
 {
+    static struct boot_recovery recovery;
+    static struct boot_recovery_env recovery_env = {.boot = BOOT_ENV, .kick = kick, .boot_version = BOOT_VERSION};
+    uint8_t byte;
+    for (unsigned i = 0; i < sizeof recovery_env.part; i++)
+        recovery_env.part[i] = (uint8_t)(NRF51_FICR_DEVICEID(i / 4) >> i % 4 * 8);
+    boot_recovery_init(&recovery, &recovery_env);
+    NRF51_SHARED->handover.vectors = (uint32_t)(uintptr_t)recovery_vectors;
+    nrf51_uart_start();
+    nrf51_irq_enable(NRF51_IRQ_UART, 1);
     for (;;) {
         nrf51_watchdog_kick();
-        __asm__ volatile("wfi");
+        if (nrf51_uart_read(&byte, 1) <= 0) {
+            sleep_until_input();
+            continue;
+        }
+        const size_t len = boot_recovery_receive(&recovery, byte);
+        if (len > 0 && nrf51_uart_write(recovery.frame, len) == 0 && recovery.reset)
+            nrf51_reset(BOOT_CAUSE_POWER);
     }
 }
 
@@ -142,7 +201,8 @@ int main(void)
         recover();
     struct boot_choice choice;
     boot_select(&env, cause, &choice);
-    if (choice.slot >= 0)
-        run((unsigned)choice.slot);
-    recover();
+    if (choice.slot < 0 || !boot_has_settings(&env))
+        recover();
+    back_off(cause, &choice.record);
+    run((unsigned)choice.slot);
 }

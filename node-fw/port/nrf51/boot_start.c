@@ -36,8 +36,14 @@ __attribute__((naked)) void nrf51_forward(void)
                      ".pool\n" ::"i"(NRF51_HANDOVER + offsetof(struct nf_handover, vectors)));
 }
 
-#define FORWARD {.handler = nrf51_forward}
-#define FAULT {.handler = nrf51_fault}
+#define FORWARD                                                                                                        \
+    {                                                                                                                  \
+        .handler = nrf51_forward                                                                                       \
+    }
+#define FAULT                                                                                                          \
+    {                                                                                                                  \
+        .handler = nrf51_fault                                                                                         \
+    }
 
 __attribute__((used, section(".vectors"))) const union nrf51_vector nrf51_vectors[NRF51_VECTORS] = {
     {.stack = nrf51_stack_top},

@@ -53,7 +53,7 @@
 #define NRF51_TIMER_MODE(n) NRF51_TIMER(n, 0x504)
 #define NRF51_TIMER_BITMODE(n) NRF51_TIMER(n, 0x508)
 #define NRF51_TIMER_BITMODE_16 0
-#define NRF51_TIMER_BITMODE_32 3                        /* TIMER 0 only */
+#define NRF51_TIMER_BITMODE_32 3                       /* TIMER 0 only */
 #define NRF51_TIMER_PRESCALER(n) NRF51_TIMER(n, 0x510) /* 16 MHz / 2^value */
 #define NRF51_TIMER_CC(n, cc) NRF51_TIMER(n, 0x540 + 4 * (cc))
 
@@ -89,6 +89,9 @@
 #define NRF51_NVMC_CONFIG_WRITE 1
 #define NRF51_NVMC_CONFIG_ERASE 2
 #define NRF51_NVMC_ERASEPAGE NRF51_REG(0x4001E508)
+
+/* FICR (chapter 7): a number that no other part has */
+#define NRF51_FICR_DEVICEID(word) NRF51_REG(0x10000060 + 4 * (word))
 
 /* GPIO (chapter 14) */
 #define NRF51_GPIO_OUTSET NRF51_REG(0x50000508)

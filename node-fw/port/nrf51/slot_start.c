@@ -12,7 +12,10 @@ static void unexpected(void)
     nrf51_reset(BOOT_CAUSE_CRASH);
 }
 
-#define NONE {.handler = unexpected}
+#define NONE                                                                                                           \
+    {                                                                                                                  \
+        .handler = unexpected                                                                                          \
+    }
 #define IRQ(n) [16 + (n)]
 
 __attribute__((used, section(".vectors"))) const union nrf51_vector nrf51_vectors[NRF51_VECTORS] = {

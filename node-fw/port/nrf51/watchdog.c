@@ -13,6 +13,7 @@
 
 #define TICKS_PER_S 31250u /* 16 MHz / 2^9 */
 #define PERIODS_PER_S 4u
+#define LIVED_US 20000000u                              /* since the reset */
 #define LIMIT ((NRF51_WATCHDOG_S * PERIODS_PER_S) - 2u) /* before the part's own, whose clock is 2% off at worst */
 
 void nrf51_watchdog_start(void)
@@ -34,8 +35,12 @@ void nrf51_watchdog_start(void)
     NRF51_TIMER_START(2) = 1;
 }
 
+/* Also forgets early failures once an image has lived on: exported, so without state of its own. */
 void nrf51_watchdog_kick(void)
 {
+    NRF51_TIMER_CAPTURE(0, 2) = 1;
+    if (NRF51_TIMER_CC(0, 2) > LIVED_US)
+        NRF51_SHARED->early = 0;
     NRF51_SHARED->handover.missed = 0;
     NRF51_WDT_RR0 = NRF51_WDT_RELOAD;
 }
