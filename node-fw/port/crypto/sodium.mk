@@ -2,7 +2,7 @@
 #
 # Interface, for each CPU of SODIUM_CPUS (m0, m4):
 #   $(SODIUM_LIB_m0)   archive $(BUILD)/crypto/m0/libsodium.a: what crypto_table.h declares, and of libsodium what that
-#                      needs. Link it with -Wl,--gc-sections; it wants memcpy, memset and the compiler's libgcc only.
+#                      needs. Link it with -Wl,--gc-sections; it wants memcpy, memmove, memset and the compiler's libgcc only.
 #   $(SODIUM_CPU_m0)   the CPU's compiler flags
 # Programs that include crypto_table.h need nothing of libsodium's headers.
 # SODIUM_SOURCE=folder builds from a source that is unpacked already, instead of fetching Debian's into $(BUILD)/crypto.
