@@ -11,7 +11,7 @@
  * The application moves CONFIRMED to PENDING and TRIAL to CONFIRMED; everything else is the table's, at a reset.
  */
 
-enum { FORMAT = 1, CRC_AT = BOOT_RECORD_SIZE - 4, PAGES = 2 };
+enum { FORMAT = 1, CRC_AT = BOOT_RECORD_SIZE - 4, PAGES = 2, CELLS_TRIED = 2 };
 
 /* --- the record --------------------------------------------------------------------------------------------------- */
 
@@ -51,15 +51,6 @@ int boot_record_get(struct boot_record *r, const uint8_t data[BOOT_RECORD_SIZE])
     return MP_OK;
 }
 
-static bool is_blank(const uint8_t *data, size_t len)
-{
-    uint8_t all = 0xFF;
-
-    for (size_t i = 0; i < len; i++)
-        all &= data[i];
-    return all == 0xFF;
-}
-
 /* Where the newest record lies, and the first cell behind everything in its page. */
 struct cursor {
     struct boot_record newest; /* state BOOT_NONE: none */
@@ -82,7 +73,7 @@ static int scan(const struct nf_flash *flash, const struct nf_layout *layout, st
             uint32_t at = layout->boot_record + page * flash->page_size + cell * BOOT_RECORD_SIZE;
             bool is_read = flash->read(flash->ctx, at, data, sizeof data) == NF_FLASH_OK;
 
-            if (is_read && is_blank(data, sizeof data))
+            if (is_read && nf_flash_is_blank(flash, at, data, sizeof data))
                 continue;
             used = cell + 1;
             if (!is_read || boot_record_get(&r, data) != MP_OK || r.sequence <= c->newest.sequence)
@@ -106,33 +97,41 @@ int boot_read(const struct nf_flash *flash, const struct nf_layout *layout, stru
     return error;
 }
 
+/* Programs a record into a cell and reads it back. */
+static int cell_program(const struct nf_flash *flash, const struct nf_layout *layout, unsigned page, uint32_t cell,
+                        const uint8_t data[BOOT_RECORD_SIZE])
+{
+    uint8_t back[BOOT_RECORD_SIZE];
+    uint32_t at = layout->boot_record + page * flash->page_size + cell * BOOT_RECORD_SIZE;
+
+    if (flash->program(flash->ctx, at, data, BOOT_RECORD_SIZE) != NF_FLASH_OK ||
+        flash->read(flash->ctx, at, back, sizeof back) != NF_FLASH_OK || memcmp(data, back, sizeof back) != 0)
+        return MP_ERR_STORE;
+    return MP_OK;
+}
+
 int boot_append(const struct nf_flash *flash, const struct nf_layout *layout, struct boot_record *r)
 {
     struct cursor c;
-    uint8_t data[BOOT_RECORD_SIZE], back[BOOT_RECORD_SIZE];
-    uint32_t cell, address;
+    uint8_t data[BOOT_RECORD_SIZE];
+    bool has_page = scan(flash, layout, &c) == MP_OK;
+    uint32_t end = flash->page_size / BOOT_RECORD_SIZE;
 
-    /*
-     * A blank cell behind the newest record can be trusted: its page was erased as a whole before that record came. The
-     * other page never can, whatever it looks like: an erase of it may have been cut.
-     */
-    if (scan(flash, layout, &c) == MP_OK && c.free_cell < flash->page_size / BOOT_RECORD_SIZE) {
-        cell = c.free_cell;
-    } else {
-        if (c.newest.state != BOOT_NONE)
-            c.page ^= 1;
-        cell = 0;
-        if (flash->erase(flash->ctx, layout->boot_record + c.page * flash->page_size) != NF_FLASH_OK)
-            return MP_ERR_STORE;
-    }
     r->sequence = c.newest.sequence + 1;
     boot_record_put(data, r);
-    address = layout->boot_record + c.page * flash->page_size + cell * BOOT_RECORD_SIZE;
-    if (flash->program(flash->ctx, address, data, sizeof data) != NF_FLASH_OK)
+    /*
+     * A blank cell behind the newest record can be trusted to be erased: its page was erased as a whole before that
+     * record came. A cut append may have touched it all the same, so the next cell has its chance, too. The other page
+     * can never be trusted, whatever it looks like: an erase of it may have been cut.
+     */
+    for (uint32_t cell = c.free_cell; has_page && cell < end && cell < c.free_cell + CELLS_TRIED; cell++)
+        if (cell_program(flash, layout, c.page, cell, data) == MP_OK)
+            return MP_OK;
+    if (has_page)
+        c.page ^= 1;
+    if (flash->erase(flash->ctx, layout->boot_record + c.page * flash->page_size) != NF_FLASH_OK)
         return MP_ERR_STORE;
-    if (flash->read(flash->ctx, address, back, sizeof back) != NF_FLASH_OK || memcmp(data, back, sizeof data) != 0)
-        return MP_ERR_STORE;
-    return MP_OK;
+    return cell_program(flash, layout, c.page, 0, data);
 }
 
 /* --- the decision ------------------------------------------------------------------------------------------------- */

@@ -64,8 +64,9 @@ int boot_record_get(struct boot_record *r, const uint8_t data[BOOT_RECORD_SIZE])
 int boot_read(const struct nf_flash *flash, const struct nf_layout *layout, struct boot_record *r);
 
 /*
- * Appends a record; r->sequence is set to one above the newest. Erases the other page first when the newest one is
- * full. Reads back before it returns: 0, or MP_ERR_STORE (the state before is still in force).
+ * Appends a record; r->sequence is set to one above the newest. Reads back; a cell that did not take it is followed by
+ * the next one, and the other page, which is erased first, by a page that is full or took it twice in vain. 0, or
+ * MP_ERR_STORE (the state before is still in force).
  */
 int boot_append(const struct nf_flash *flash, const struct nf_layout *layout, struct boot_record *r);
 

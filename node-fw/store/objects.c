@@ -67,15 +67,6 @@ static bool read_at(const struct nf_objects *o, uint32_t offset, uint8_t *data, 
     return o->flash->read(o->flash->ctx, group_address(o, o->group) + offset, data, len) == NF_FLASH_OK;
 }
 
-static bool is_blank(const uint8_t *data, size_t len)
-{
-    uint8_t all = 0xFF;
-
-    for (size_t i = 0; i < len; i++)
-        all &= data[i];
-    return all == 0xFF;
-}
-
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* CRC over the four bytes of the record header and the data behind the CRC itself: buf holds the whole record. */
@@ -103,7 +94,7 @@ static long load(const struct nf_objects *o, uint32_t offset, uint8_t buf[BUFFER
         return FOUND_BLANK;
     if (!read_at(o, offset, buf, RECORD))
         return FOUND_DAMAGED;
-    if (is_blank(buf, RECORD))
+    if (nf_flash_is_blank(o->flash, group_address(o, o->group) + offset, buf, RECORD))
         return FOUND_BLANK;
     size_t len = mp_get16(buf + 2);
 
@@ -215,7 +206,8 @@ static bool is_blank_at(const struct nf_objects *o, uint32_t offset, uint32_t si
 
     for (uint32_t i = 0; i < size; i += sizeof back) {
         uint32_t n = size - i < sizeof back ? size - i : sizeof back;
-        if (!read_at(o, offset + i, back, n) || !is_blank(back, n))
+        if (!read_at(o, offset + i, back, n) ||
+            !nf_flash_is_blank(o->flash, group_address(o, o->group) + offset + i, back, n))
             return false;
     }
     return true;

@@ -114,13 +114,9 @@ static bool raw_read(const struct nf_slot *s, uint32_t address, uint8_t *data, s
     return s->image.flash->read(s->image.flash->ctx, address, data, len) == NF_FLASH_OK;
 }
 
-static bool is_blank(const uint8_t *data, size_t len)
+static bool is_blank(const struct nf_slot *s, uint32_t address, const uint8_t *data, size_t len)
 {
-    uint8_t all = 0xFF;
-
-    for (size_t i = 0; i < len; i++)
-        all &= data[i];
-    return all == 0xFF;
+    return nf_flash_is_blank(s->image.flash, address, data, len);
 }
 
 /* --- verifying what lies in flash --------------------------------------------------------------------------------- */
@@ -167,7 +163,7 @@ static bool is_blank_at(const struct nf_slot *s, uint32_t address, uint32_t len)
 
     for (uint32_t i = 0; i < len; i += COMPARE) {
         uint32_t n = len - i < COMPARE ? len - i : COMPARE;
-        if (!raw_read(s, address + i, buf, n) || !is_blank(buf, n))
+        if (!raw_read(s, address + i, buf, n) || !is_blank(s, address + i, buf, n))
             return false;
     }
     return true;
@@ -242,9 +238,10 @@ static void scan_known_list(struct nf_slot *s)
     uint8_t head[COMPARE];
 
     for (uint32_t position = s->image.tree.first[0]; position < s->image.tree.positions; position++) {
+        uint32_t address = boot_image_chunk_address(&s->image, position);
+
         if (bit_get(s->held, position) ||
-            (raw_read(s, boot_image_chunk_address(&s->image, position), head, sizeof head) &&
-             is_blank(head, sizeof head)) ||
+            (raw_read(s, address, head, sizeof head) && is_blank(s, address, head, sizeof head)) ||
             !chunk_matches(s, position))
             continue;
         hold(s, position);
@@ -343,10 +340,11 @@ static bool must_wait(const struct nf_slot *s, uint32_t page, uint32_t position)
         uint8_t data[MP_CHUNK_SIZE];
         uint32_t parent = mp_tree_parent(&s->image.tree, other, &at);
         unsigned len = mp_tree_length(&s->image.tree, other);
+        uint32_t address = boot_image_chunk_address(&s->image, other);
 
         if (parent == UINT32_MAX || parent >= position || bit_get(s->held, parent))
             continue;
-        if (raw_read(s, boot_image_chunk_address(&s->image, other), data, len) && !is_blank(data, len))
+        if (raw_read(s, address, data, len) && !is_blank(s, address, data, len))
             return true;
     }
     return false;
@@ -364,9 +362,11 @@ static enum stretch compare(const struct nf_slot *s, uint32_t address, const uin
     for (uint32_t i = 0; i < len; i += granule) {
         if (!raw_read(s, address + i, buf, granule))
             return STRETCH_DIRTY;
-        if (memcmp(buf, data + i, granule) == 0)
+        bool is_erased = is_blank(s, address + i, buf, granule);
+        /* Ones are there where erased flash reads as ones, and must be programmed where it does not. */
+        if (memcmp(buf, data + i, granule) == 0 && !(is_erased && s->image.flash->is_blank != NULL))
             continue;
-        if (!is_blank(buf, granule))
+        if (!is_erased)
             return STRETCH_DIRTY;
         is_there = false;
     }
@@ -483,11 +483,11 @@ long nf_slot_put(struct nf_slot *s, uint32_t position, const uint8_t *data, size
         result = prepare(s, position, address + head, buf + head, total - head);
     if (result != MP_OK)
         return result;
-    if (program(s, address, buf, head) != MP_OK ||
-        (head < total && program(s, address + head, buf + head, total - head) != MP_OK)) {
-        s->faulted = true;
-        return MP_ERR_STORE;
-    }
+    /* A granule that reads blank does not take a program when a cut has touched it; an erase of its page helps. */
+    if (program(s, address, buf, head) != MP_OK)
+        return (long)page_of(s, address) + 1;
+    if (head < total && program(s, address + head, buf + head, total - head) != MP_OK)
+        return (long)page_of(s, address + head) + 1;
     hold(s, position);
     adopt(s, position);
     if (!s->image.list_known)

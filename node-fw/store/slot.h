@@ -47,8 +47,9 @@ int nf_slot_erase_page(struct nf_slot *s, uint32_t page);
 
 /*
  * Stores a verified chunk. 0, MP_ERR_PARENT (must wait for a missing interior chunk, or for the relocation list: send
- * it again later), MP_ERR_STORE, or a page number + 1: this page holds verified chunks and the remains of a cut. Note
- * it in the fetch marker, erase it with nf_slot_erase_page(), clear the marker and call again.
+ * it again later), MP_ERR_STORE, or a page number + 1: this page holds verified chunks and the remains of a cut, or did
+ * not take the chunk. Note it in the fetch marker, erase it with nf_slot_erase_page(), clear the marker and call again,
+ * a few times at most: a worn page never takes it.
  */
 long nf_slot_put(struct nf_slot *s, uint32_t position, const uint8_t *data, size_t len);
 
