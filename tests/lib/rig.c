@@ -68,30 +68,49 @@ static int chunk_keep(void *ctx, uint32_t position, const uint8_t *data, size_t 
     return MP_OK;
 }
 
-/* Code-like bytes; the relocating kind differs between the two bases in every 23rd word. */
+static uint32_t slot_base(const struct rig_part *part, unsigned slot)
+{
+    static const uint32_t base[2] = {SLOT_BASE_A, SLOT_BASE_B};
+
+    return part->layout != NULL ? part->layout->slot_base[slot] : base[slot];
+}
+
+/* Puts the words of a link for an address into the code of an image. */
+static void link_make(uint8_t *link, uint32_t size, const struct rig_part *part, uint32_t base)
+{
+    uint32_t stride = part->list_stride != 0 ? part->list_stride : 92;
+
+    for (uint32_t i = 64; part->relocates && i + 4 <= size; i += stride)
+        mp_put32(link + i, base + i);
+}
+
+/* Code-like bytes; of the relocating kind with words that depend on where it lies. */
 static void payload_make(struct rig_image *image, const struct rig_part *part, uint32_t release)
 {
-    uint8_t a[RIG_PAYLOAD_MAX] = {0}, b[RIG_PAYLOAD_MAX];
-    uint32_t size = 11900 + 7 * release, x = 0x9E3779B9u * release + 1;
+    uint8_t a[RIG_PAYLOAD_MAX], b[RIG_PAYLOAD_MAX];
+    uint32_t size = (part->image_size != 0 ? part->image_size : 11900) + 7 * release, x = 0x9E3779B9u * release + 1;
+    uint32_t gap = part->image_size != 0 ? size / 4 : 3000;
     size_t bad;
 
     size -= size % 4;
     for (uint32_t i = 0; i < size; i++) {
         x = x * 1664525u + 1013904223u;
-        a[i] =
-            i >= 3000 && i < 3600 ? 0xFF : (uint8_t)(x >> 24); /* a gap as linkers leave them: whole chunks of ones */
+        a[i] = i >= gap && i < gap + 600 ? 0xFF : (uint8_t)(x >> 24); /* as linkers leave them: whole chunks of ones */
     }
     memcpy(b, a, size);
-    for (uint32_t i = 64; part->relocates && i + 4 <= size; i += 92) {
-        mp_put32(a + i, SLOT_BASE_A + i);
-        mp_put32(b + i, SLOT_BASE_B + i);
-    }
+    memcpy(image->link[0], a, size);
+    memcpy(image->link[1], a, size);
+    link_make(a, size, part, SLOT_BASE_A);
+    link_make(b, size, part, SLOT_BASE_B);
     long len = mp_reloc_pack(image->payload, sizeof image->payload, a, part->relocates ? b : NULL, size, SLOT_BASE_A,
-                             SLOT_BASE_B, 4, &bad);
+                             SLOT_BASE_B, part->list_align != 0 ? part->list_align : 4, &bad);
 
     if (len <= 0)
         abort();
     image->size = (uint32_t)len;
+    image->link_size = size;
+    for (unsigned slot = 0; slot < 2; slot++)
+        link_make(image->link[slot], size, part, slot_base(part, slot) + image->size - size);
 }
 
 void rig_images(const struct rig_part *part, void (*edit)(uint32_t release, struct mp_manifest *m))
@@ -143,6 +162,7 @@ static uint8_t battery(void *ctx)
 
 static const struct nf_hooks hooks = {.battery_percent = battery, .phase = NULL};
 
+/* As small as the images allow. */
 static void layout_make(struct rig *r, const struct rig_part *part)
 {
     uint32_t page = part->page_size, object_pages = page >= 2048 ? 4 : 8;
@@ -159,7 +179,22 @@ static void layout_make(struct rig *r, const struct rig_part *part)
         r->layout.slot_base[0] = SLOT_BASE_A;
         r->layout.slot_base[1] = SLOT_BASE_B;
     }
-    flash_sim_init(&r->sim, r->layout.slot[1] + r->layout.slot_size, page, part->granule, part->write_once);
+}
+
+static void flash_make(struct rig *r, const struct rig_part *part)
+{
+    uint32_t size = part->flash_size;
+
+    if (part->layout != NULL) {
+        r->layout = *part->layout;
+    } else {
+        layout_make(r, part);
+        size = r->layout.slot[1] + r->layout.slot_size;
+    }
+    flash_sim_init(&r->sim, size, part->page_size, part->granule, part->write_once);
+    flash_sim_limit_writes(&r->sim, part->writes_max);
+    if (part->is_encrypted)
+        flash_sim_encrypt(&r->sim);
 }
 
 static void settings_make(struct mp_settings *s)
@@ -181,7 +216,7 @@ static void settings_make(struct mp_settings *s)
 void rig_init(struct rig *r, const struct rig_part *part)
 {
     memset(r, 0, sizeof *r);
-    layout_make(r, part);
+    flash_make(r, part);
     settings_make(&r->settings);
     r->random = 12345;
     r->frame_counter = (uint64_t)1 << 24;
@@ -208,6 +243,22 @@ static int accept(void *ctx, const uint8_t *manifest)
     return nf_store_accept(&r->sim.flash, &r->layout, rig_crypto(), manifest);
 }
 
+/* Does the CPU see the image of a slot, read as it lies there, as it is linked for this slot? */
+static bool is_placed(const struct rig *r, const struct boot_image *opened)
+{
+    const struct rig_image *image = &rig_image[opened->manifest.release];
+    uint32_t start = image->size - image->link_size, slot = opened->address == r->layout.slot[1];
+    uint8_t seen[MP_CHUNK_SIZE];
+
+    for (uint32_t i = 0; i < image->link_size; i += sizeof seen) {
+        uint32_t n = image->link_size - i < sizeof seen ? image->link_size - i : (uint32_t)sizeof seen;
+        if (r->sim.flash.read(r->sim.flash.ctx, opened->address + start + i, seen, n) != NF_FLASH_OK ||
+            memcmp(seen, image->link[slot] + i, n) != 0)
+            return false;
+    }
+    return boot_image_start(opened) == start;
+}
+
 int rig_boot(struct rig *r, enum boot_cause cause)
 {
     struct boot_env boot = {
@@ -227,6 +278,7 @@ int rig_boot(struct rig *r, enum boot_cause cause)
     r->running = 0;
     if (boot_image_open(&image, &r->sim.flash, &r->layout, (unsigned)r->choice.slot, rig_crypto(), NULL) == MP_OK)
         r->running = image.manifest.release;
+    r->is_placed = r->running != 0 && r->running < RIG_IMAGES && is_placed(r, &image);
     r->is_trial = r->choice.record.state == BOOT_TRIAL && r->choice.slot != r->choice.record.home;
     if (r->is_trial && r->running < RIG_IMAGES)
         r->trial_boots[r->running]++;

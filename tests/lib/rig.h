@@ -20,6 +20,8 @@ enum { RIG_NODE = 77, RIG_GATEWAY = 5, RIG_NETWORK = 9, RIG_MODEL = 3, RIG_LABEL
 struct rig_image {
     uint8_t payload[RIG_PAYLOAD_MAX];
     uint32_t size;
+    uint8_t link[2][RIG_PAYLOAD_MAX]; /* what the CPU of slot 0, 1 must see */
+    uint32_t link_size;               /* the payload begins with a list if this is less than size */
     struct mp_manifest m;
     uint8_t manifest[MP_MANIFEST_SIZE];
     uint8_t id[8];
@@ -27,12 +29,20 @@ struct rig_image {
     uint8_t chunk[RIG_CHUNKS_MAX][MP_CHUNK_SIZE];
 };
 
+/* A part. What is zero or NULL is as its comment says. */
 struct rig_part {
     const char *name;
     uint32_t page_size;
     uint32_t granule;
     bool write_once;
     bool relocates;
+    bool is_encrypted;
+    uint8_t writes_max;             /* programs of a granule between erases, 0: no limit */
+    const struct nf_layout *layout; /* NULL: as small as the images allow; flash_size is not read then */
+    uint32_t flash_size;
+    uint32_t image_size;  /* bytes, a multiple of 4; 0: about 11,900. The releases' sizes differ by a few words */
+    uint32_t list_stride; /* relocates: bytes from one listed word to the next, a multiple of 4; 0: 92 */
+    uint32_t list_align;  /* relocates: of the list; 0: 4 */
 };
 
 struct rig {
@@ -56,7 +66,8 @@ struct rig {
     uint32_t frames_written;
     uint8_t battery_percent;
     bool is_up;
-    bool answers; /* the gateway echoes */
+    bool is_placed; /* of the newest boot: the CPU sees the image as it is linked for the slot */
+    bool answers;   /* the gateway echoes */
     bool is_trial;
 };
 

@@ -9,8 +9,10 @@
 
 #include "tests/lib/rig.h"
 
-static const struct rig_part word = {"word", 1024, 4, false, false};
-static const struct rig_part once = {"once", 2048, 8, true, false};
+static const struct rig_part word = {.name = "word", .page_size = 1024, .granule = 4};
+static const struct rig_part once = {.name = "once", .page_size = 2048, .granule = 8, .write_once = true};
+static const struct rig_part hidden = {
+    .name = "hidden", .page_size = 4096, .granule = 32, .write_once = true, .is_encrypted = true};
 
 static struct rig rig;
 static struct flash_sim before;
@@ -163,9 +165,9 @@ static uint32_t newest(void)
 static void test_append_through_pages(void **state)
 {
     (void)state;
-    const struct rig_part *parts[] = {&word, &once};
+    const struct rig_part *parts[] = {&word, &once, &hidden};
 
-    for (unsigned p = 0; p < 2; p++) {
+    for (unsigned p = 0; p < 3; p++) {
         fresh(parts[p]);
         assert_int_equal(newest(), 0);
         for (uint32_t i = 1; i <= 300; i++) {
@@ -179,10 +181,10 @@ static void test_append_through_pages(void **state)
 static void test_append_cut(void **state)
 {
     (void)state;
-    const struct rig_part *parts[] = {&word, &once};
+    const struct rig_part *parts[] = {&word, &once, &hidden};
     unsigned cuts = 0;
 
-    for (unsigned p = 0; p < 2; p++) {
+    for (unsigned p = 0; p < 3; p++) {
         fresh(parts[p]);
         for (uint32_t i = 1; i <= 140; i++) {
             uint64_t first = rig.sim.ops;

@@ -12,8 +12,9 @@
 #include "proto/object/settings.h"
 #include "tests/lib/rig.h"
 
-static const struct rig_part word = {"word", 1024, 4, false, false};
-static const struct rig_part once = {"once", 2048, 8, true, true};
+static const struct rig_part word = {.name = "word", .page_size = 1024, .granule = 4};
+static const struct rig_part once = {
+    .name = "once", .page_size = 2048, .granule = 8, .write_once = true, .relocates = true};
 #define HOURS(n) MP_SECONDS((n)*3600ull)
 
 static struct rig rig;

@@ -160,13 +160,15 @@ static void test_full(void **state)
 }
 
 /* The old or the new record, whatever is cut and however, and all other records as they were. */
-static void cut_everywhere(uint32_t page, uint32_t granule, bool write_once, uint32_t pages)
+static void cut_everywhere(uint32_t page, uint32_t granule, bool write_once, uint32_t pages, bool is_encrypted)
 {
     uint32_t latest[4] = {0};
     unsigned cuts = 0;
     static struct nf_objects log_before;
 
     fresh(page, granule, write_once, pages);
+    if (is_encrypted)
+        flash_sim_encrypt(&sim);
     for (uint32_t i = 1; i < 120; i++) {
         unsigned slot = i % 4;
         uint64_t first = sim.ops;
@@ -214,9 +216,10 @@ static void cut_everywhere(uint32_t page, uint32_t granule, bool write_once, uin
 static void test_cut_everywhere(void **state)
 {
     (void)state;
-    cut_everywhere(1024, 4, false, 4);
-    cut_everywhere(2048, 8, true, 4);
-    cut_everywhere(1024, 32, true, 6);
+    cut_everywhere(1024, 4, false, 4, false);
+    cut_everywhere(2048, 8, true, 4, false);
+    cut_everywhere(1024, 32, true, 6, false);
+    cut_everywhere(1024, 32, true, 6, true);
 }
 
 /* A record that does not read any more falls back to the one before; the log goes on. */

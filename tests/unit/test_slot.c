@@ -9,11 +9,15 @@
 
 #include "tests/lib/rig.h"
 
-static const struct rig_part word = {"word", 1024, 4, false, false};
-static const struct rig_part once = {"once", 2048, 8, true, true};
-static const struct rig_part big = {"big", 4096, 32, true, true};
-static const struct rig_part *const parts[] = {&word, &once, &big};
-enum { PARTS = 3 };
+static const struct rig_part word = {.name = "word", .page_size = 1024, .granule = 4};
+static const struct rig_part once = {
+    .name = "once", .page_size = 2048, .granule = 8, .write_once = true, .relocates = true};
+static const struct rig_part big = {
+    .name = "big", .page_size = 4096, .granule = 32, .write_once = true, .relocates = true};
+static const struct rig_part hidden = {
+    .name = "hidden", .page_size = 4096, .granule = 32, .write_once = true, .is_encrypted = true};
+static const struct rig_part *const parts[] = {&word, &once, &big, &hidden};
+enum { PARTS = 4 };
 
 static struct rig rig;
 static struct nf_slot slot;
@@ -143,6 +147,34 @@ static void test_list_that_could_not_be_stored_is_not_known(void **state)
     assert_int_equal(boot_image_verify(&slot.image, rig_crypto()), MP_OK);
 }
 
+/* Behind encryption a CPU must see the ones of an image, too, so they are programmed; and erased flash, whatever it
+ * reads as, is no chunk. */
+static void test_ones_behind_encryption(void **state)
+{
+    (void)state;
+    uint8_t seen[MP_CHUNK_SIZE];
+
+    fresh(&hidden);
+    open_erased(2);
+    const struct rig_image *image = &rig_image[2];
+    uint32_t first = image->tree.first[0];
+
+    fill(2);
+    for (uint32_t p = first; p < image->tree.positions; p++) {
+        uint32_t len = mp_tree_length(&image->tree, p), at = boot_image_chunk_address(&slot.image, p);
+        assert_false(nf_flash_is_blank(&rig.sim.flash, at, NULL, len));
+        assert_int_equal(rig.sim.flash.read(rig.sim.flash.ctx, at, seen, len), NF_FLASH_OK);
+        assert_memory_equal(seen, image->chunk[p], len);
+    }
+    reopen(2);
+    assert_int_equal(slot.count, image->tree.positions);
+    for (uint32_t page = 0; page < slot.pages; page++)
+        assert_int_equal(nf_slot_erase_page(&slot, page), MP_OK);
+    assert_int_equal(slot.count, 0);
+    reopen(2);
+    assert_int_equal(slot.count, 0);
+}
+
 /* Without its list a relocated leaf cannot be placed: it is to be sent again later, and nothing is written. */
 static void test_leaf_before_its_list_waits(void **state)
 {
@@ -216,11 +248,11 @@ static void test_torn_chunk_costs_its_page(void **state)
                 uint32_t base = slot.count; /* leaves of all ones count before they came */
                 flash_sim_cut_at(&rig.sim, rig.sim.ops, (enum flash_sim_cut)cut);
                 long torn = put(2, p);
-                if (torn > 0 || !rig.sim.is_dead) { /* a chunk of all ones takes no operation */
+                if (!rig.sim.is_dead) { /* a chunk of all ones takes no operation */
                     flash_sim_power_on(&rig.sim);
                     continue;
                 }
-                assert_int_equal(torn, MP_ERR_STORE);
+                assert_true(torn > 0 || torn == MP_ERR_STORE); /* a page did not take it, or its erase was cut */
                 flash_sim_power_on(&rig.sim);
                 reopen(2);
                 assert_true(slot.count >= base);
@@ -377,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_chunks_come_back),
         cmocka_unit_test(test_words_are_relocated),
         cmocka_unit_test(test_list_that_could_not_be_stored_is_not_known),
+        cmocka_unit_test(test_ones_behind_encryption),
         cmocka_unit_test(test_leaf_before_its_list_waits),
         cmocka_unit_test(test_bad_puts),
         cmocka_unit_test(test_torn_chunk_costs_its_page),
