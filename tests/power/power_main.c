@@ -19,17 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/rig.h"
+#include "geometry.h"
 
 enum stage { STAGE_STAGE, STAGE_OPEN, STAGE_REVERT, STAGE_BAD, STAGE_NEXT, STAGE_BACK, STAGE_DONE };
 enum { OPS_MAX = 2000, SNAPSHOTS_MAX = 2000, STEPS_MAX = 4000, NO_OP = -1 };
 enum { FULL_RUN_EVERY = 16 }; /* second cuts: one of so many is followed to the end of the life */
-enum { CUTS_MIN = 100000 };   /* a whole run makes at least so many */
-
-static const struct rig_part parts[] = {
-    {"word", 1024, 4, false, false},
-    {"once", 2048, 8, true, true},
-};
 
 /* Everything that a snapshot holds. */
 struct world {
@@ -43,6 +37,14 @@ struct world {
     uint32_t recovered; /* pages erased for the remains of a cut, before the newest boot */
 };
 
+/* The one case asked for: operations and cuts; NO_OP: all. */
+struct replay {
+    long i;
+    long j;
+    int v;
+    int w;
+};
+
 struct op {
     bool is_erase;
     uint32_t granules;
@@ -54,8 +56,9 @@ static struct world *recovery;  /* of the run after a first cut */
 static struct op ops[OPS_MAX];  /* of the first run, by number */
 static struct op recovery_ops[OPS_MAX];
 static uint32_t chunks_without_cut;
-static uint64_t planned, fired, recovered;
-static char case_id[64];
+static uint64_t planned, fired, recovered; /* of one geometry */
+static uint64_t possible;                  /* second cuts that there are */
+static char case_id[96];
 static bool is_replay;
 
 static void fail(const char *what, long value)
@@ -166,6 +169,8 @@ static void check_boot(struct world *w)
 
     if (r->running == 0 || r->running >= RIG_IMAGES)
         fail("booted something unknown", r->running);
+    if (!r->is_placed)
+        fail("the CPU sees something else than what was linked for this slot", r->choice.slot);
     if (r->choice.record.state == BOOT_CONFIRMED && (w->allowed >> r->running & 1) == 0)
         fail("an image that never was healthy stays", r->running);
     if (r->trial_boots[r->running] > BOOT_TRIES * 2u)
@@ -240,14 +245,27 @@ static void check_end(struct world *w)
 
 /* --- cuts --------------------------------------------------------------------------------------------------------- */
 
-/* Ways to cut an operation that differ from each other. */
-static bool is_distinct(const struct op *op, enum flash_sim_cut cut)
+/* Ways to cut an operation that differ from each other on this kind of part. */
+static bool is_distinct(const struct rig_part *part, const struct op *op, enum flash_sim_cut cut)
 {
-    if (op->is_erase)
-        return true;
-    if (cut == FLASH_SIM_NOISE || (op->granules == 1 && (cut == FLASH_SIM_TORN_MIDDLE || cut == FLASH_SIM_TORN_LAST)))
-        return false;
-    return op->granules != 2 || cut != FLASH_SIM_TORN_MIDDLE;
+    switch (cut) {
+    case FLASH_SIM_TORN_MIDDLE:
+        return op->is_erase || op->granules > 2;
+    case FLASH_SIM_TORN_LAST:
+        return op->is_erase || op->granules > 1;
+    case FLASH_SIM_NOISE:
+        return op->is_erase;
+    case FLASH_SIM_FAINT_FIRST: /* parts that take several writes do not mind: as absent */
+        return op->is_erase || part->write_once;
+    case FLASH_SIM_FAINT_MIDDLE:
+        return !op->is_erase && op->granules > 1;
+    case FLASH_SIM_ABSENT:
+    case FLASH_SIM_TORN_FIRST:
+    case FLASH_SIM_WHOLE:
+    case FLASH_SIM_CUTS:
+        break;
+    }
+    return true;
 }
 
 static void note_ops(struct op *into, uint64_t from, const struct flash_sim *sim)
@@ -333,14 +351,25 @@ static uint64_t second_cut(const char *part, uint64_t i, int v, uint64_t j, enum
     return 1;
 }
 
-/* One first cut, and all second cuts after it (or only the one asked for). */
-static uint64_t first_cut(const struct rig_part *part, const struct world *before, uint64_t i, enum flash_sim_cut v,
-                          long only_j, int only_w)
+/* Is this second cut among those that are made? A fixed choice by its number. */
+static bool is_sampled(const struct geometry *g)
 {
+    uint64_t x = (possible++ + 1) * 0x9E3779B97F4A7C15u;
+
+    x ^= x >> 29;
+    x *= 0xBF58476D1CE4E5B9u;
+    return g->second_every == 1 || (x >> 32) % g->second_every == 0;
+}
+
+/* One first cut, and the second cuts after it (or only the one asked for). */
+static uint64_t first_cut(const struct geometry *g, const struct world *before, uint64_t i, enum flash_sim_cut v,
+                          const struct replay *only)
+{
+    const char *name = g->part.name;
     uint64_t count = 0, end;
     int taken;
 
-    snprintf(case_id, sizeof case_id, "%s:%llu.%d", part->name, (unsigned long long)i, (int)v);
+    snprintf(case_id, sizeof case_id, "%s:%llu.%d", name, (unsigned long long)i, (int)v);
     world = *before;
     cut_and_restart(&world, i, v);
 
@@ -350,36 +379,29 @@ static uint64_t first_cut(const struct rig_part *part, const struct world *befor
     taken = record_recovery(&world, until, &end);
     run_to_end(&world);
     for (uint64_t j = start; j < end; j++)
-        for (int w = 0; w < FLASH_SIM_CUTS; w++)
-            if (is_distinct(&recovery_ops[j], (enum flash_sim_cut)w) &&
-                (only_j == NO_OP || (only_j == (long)j && only_w == w)))
-                count += second_cut(part->name, i, (int)v, j, (enum flash_sim_cut)w, taken, until);
+        for (int w = 0; w < FLASH_SIM_CUTS; w++) {
+            if (!is_distinct(&g->part, &recovery_ops[j], (enum flash_sim_cut)w))
+                continue;
+            if (is_replay ? only->j == NO_OP || (only->j == (long)j && only->w == w) : is_sampled(g))
+                count += second_cut(name, i, (int)v, j, (enum flash_sim_cut)w, taken, until);
+        }
     return count;
 }
 
-/* A boot record that has been through a lot: its page is full in the middle of the first update. */
-static void age(struct rig *r, const struct rig_part *part)
-{
-    struct boot_record record = {.state = BOOT_CONFIRMED, .release = 1};
-
-    for (uint32_t i = 0; i + 2 < part->page_size / BOOT_RECORD_SIZE; i++)
-        if (boot_append(&r->sim.flash, &r->layout, &record) != MP_OK)
-            fail("aging", (long)i);
-}
-
 /* The life without cuts: snapshots and operations. */
-static int record_life(const struct rig_part *part, uint64_t *first, uint64_t *end)
+static int record_life(const struct geometry *g, uint64_t *first, uint64_t *end)
 {
     uint64_t seen = UINT64_MAX;
     int count = 0;
 
-    snprintf(case_id, sizeof case_id, "%s", part->name);
+    snprintf(case_id, sizeof case_id, "%s", g->part.name);
     memset(&world, 0, sizeof world);
-    rig_images(part, NULL);
-    rig_init(&world.rig, part);
+    rig_images(&g->part, NULL);
+    rig_init(&world.rig, &g->part);
     world.cause = BOOT_CAUSE_POWER;
     world.allowed = 1u << 1;
-    age(&world.rig, part);
+    if (!geometry_age(g, &world.rig))
+        fail("aging", 0);
     *first = world.rig.sim.ops;
     while (world.stage != STAGE_DONE) {
         uint64_t from = world.rig.sim.ops;
@@ -398,27 +420,40 @@ static int record_life(const struct rig_part *part, uint64_t *first, uint64_t *e
     check_end(&world);
     if (world.rig.store.objects.sequence < 2)
         fail("the object log was not compacted", world.rig.store.objects.sequence);
-    if (world.rig.choice.record.sequence <= part->page_size / BOOT_RECORD_SIZE + 2)
+    if (world.rig.choice.record.sequence <= g->part.page_size / BOOT_RECORD_SIZE + 2)
         fail("the boot record did not change pages", world.rig.choice.record.sequence);
     return count;
 }
 
-static void run_part(const struct rig_part *part, long only_i, int only_v, long only_j, int only_w)
+/* False when it did not make the cuts that it should. */
+static bool run_geometry(const struct geometry *g, const struct replay *only)
 {
     uint64_t first, end, single = 0, twice = 0;
-    int count = record_life(part, &first, &end);
+    int count;
 
+    planned = fired = recovered = possible = 0;
+    count = record_life(g, &first, &end);
     for (uint64_t i = first; i < end; i++)
         for (int v = 0; v < FLASH_SIM_CUTS; v++) {
-            if (!is_distinct(&ops[i], (enum flash_sim_cut)v) || (only_i != NO_OP && (only_i != (long)i || only_v != v)))
+            if (!is_distinct(&g->part, &ops[i], (enum flash_sim_cut)v) ||
+                (is_replay && (only->i != (long)i || only->v != v)))
                 continue;
             single++;
-            twice += first_cut(part, snapshot_before(snapshots, count, i), i, (enum flash_sim_cut)v, only_j, only_w);
+            twice += first_cut(g, snapshot_before(snapshots, count, i), i, (enum flash_sim_cut)v, only);
         }
-    printf("power: %s: page %u, granule %u%s: %llu operations, %llu cuts, %llu second cuts, %u chunks\n", part->name,
-           part->page_size, part->granule, part->write_once ? " write-once" : "", (unsigned long long)(end - first),
-           (unsigned long long)single, (unsigned long long)twice, chunks_without_cut);
+    printf("power: %s: %s: page %u, granule %u%s%s: %llu operations, %llu cuts, %llu second cuts, %u chunks\n",
+           g->part.name, g->text, g->part.page_size, g->part.granule, g->part.write_once ? " write-once" : "",
+           g->part.is_encrypted ? " encrypted" : "", (unsigned long long)(end - first), (unsigned long long)single,
+           (unsigned long long)twice, chunks_without_cut);
+    printf("note: %s: %llu cuts planned, %llu fired; second cuts: %llu of %llu; pages erased for remains %llu times\n",
+           g->part.name, (unsigned long long)planned, (unsigned long long)fired, (unsigned long long)twice,
+           (unsigned long long)(is_replay ? twice : possible), (unsigned long long)recovered);
     fflush(stdout);
+    if (planned == 0)
+        fprintf(stderr, "power: no such case\n");
+    else if (!is_replay && fired < g->cuts_min)
+        printf("power: fewer than %u cuts\n", g->cuts_min);
+    return planned == fired && planned > 0 && (is_replay || (fired >= g->cuts_min && recovered > 0));
 }
 
 static int usage(void)
@@ -427,21 +462,15 @@ static int usage(void)
     return 2;
 }
 
-static bool is_chosen(const struct rig_part *p, const char *name)
-{
-    return name[0] == '\0' || strcmp(name, p->name) == 0;
-}
-
-/* Speaks cmocka's words at the end, so that the runner counts a test for each part. */
+/* Speaks cmocka's words at the end, so that the runner counts a test for each geometry. */
 int main(int argc, char **argv)
 {
-    char name[16] = "";
-    long i = NO_OP, j = NO_OP;
-    int v = 0, w = 0;
+    char name[32] = "";
+    struct replay only = {NO_OP, NO_OP, 0, 0};
     unsigned chosen = 0, ran = 0;
 
     if (argc == 3 && strcmp(argv[1], "--case") == 0) {
-        if (sscanf(argv[2], "%15[a-z]:%ld.%d:%ld.%d", name, &i, &v, &j, &w) < 3)
+        if (sscanf(argv[2], "%31[a-z0-9-]:%ld.%d:%ld.%d", name, &only.i, &only.v, &only.j, &only.w) < 3)
             return usage();
         is_replay = true;
     } else if (argc == 3 && strcmp(argv[1], "--part") == 0) {
@@ -454,25 +483,21 @@ int main(int argc, char **argv)
     recovery = calloc(SNAPSHOTS_MAX, sizeof *recovery);
     if (snapshots == NULL || recovery == NULL)
         return 1;
-    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
-        chosen += is_chosen(&parts[p], name);
+    for (size_t p = 0; p < GEOMETRIES; p++)
+        chosen += name[0] == '\0' || strcmp(name, geometries[p].part.name) == 0;
     printf("[==========] Running %u test(s).\n", chosen);
-    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
-        if (is_chosen(&parts[p], name)) {
-            run_part(&parts[p], i, v, j, w);
-            printf("[       OK ] every_cut_on_%s_flash_is_survived\n", parts[p].name);
-            ran++;
-        }
+    for (size_t p = 0; p < GEOMETRIES; p++) {
+        if (name[0] != '\0' && strcmp(name, geometries[p].part.name) != 0)
+            continue;
+        if (!run_geometry(&geometries[p], &only))
+            return 1;
+        printf("[       OK ] every_cut_on_%s_is_survived\n", geometries[p].part.name);
+        ran++;
+    }
     free(snapshots);
     free(recovery);
-    if (planned == 0)
-        fprintf(stderr, "power: no such part or case\n");
-    if (planned != fired || ran == 0 || planned == 0 || (!is_replay && recovered == 0))
-        return 1;
-    printf("note: %llu cuts planned, %llu fired, page recovery seen %llu times, every invariant held\n",
-           (unsigned long long)planned, (unsigned long long)fired, (unsigned long long)recovered);
-    if (argc == 1 && fired < CUTS_MIN) {
-        printf("power: fewer than %d cuts\n", CUTS_MIN);
+    if (ran == 0) {
+        fprintf(stderr, "power: no such part\n");
         return 1;
     }
     printf("[  PASSED  ] %u test(s).\n", ran);
