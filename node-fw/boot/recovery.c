@@ -176,18 +176,28 @@ static int relocate(const struct boot_image *image, uint32_t offset, uint8_t *da
     return error;
 }
 
-/* Erases the page that a piece reaches first, if there is one, and programs the piece. */
-static int place(struct boot_recovery *r, uint32_t address, uint8_t *data, uint32_t len)
+/* Programs a piece, page by page; a page is erased when the first byte of it comes. */
+static int place(const struct boot_recovery *r, uint32_t address, uint8_t *data, uint32_t len)
 {
     const struct nf_flash *flash = r->image.flash;
-    uint32_t extent = (len + flash->granule - 1) & ~(flash->granule - 1);
-    uint32_t start = (address + flash->page_size - 1) & ~(flash->page_size - 1);
+    uint32_t rest = (len + flash->granule - 1) & ~(flash->granule - 1);
     int error = MP_OK;
 
-    memset(data + len, 0xFF, extent - len);
-    if (start - address < extent)
-        error = erase(r->env, start, 1);
-    return error == MP_OK ? program(&r->env->boot, address, data, extent) : error;
+    memset(data + len, 0xFF, rest - len);
+    while (rest > 0 && error == MP_OK) {
+        uint32_t at = address & (flash->page_size - 1), n = flash->page_size - at;
+
+        if (at == 0)
+            error = erase(r->env, address, 1);
+        if (n > rest)
+            n = rest;
+        if (error == MP_OK)
+            error = program(&r->env->boot, address, data, n);
+        address += n;
+        data += n;
+        rest -= n;
+    }
+    return error;
 }
 
 /* Pieces are the leaves and then the interior chunks, which nothing here needs to check: the node does. */
@@ -275,7 +285,7 @@ static int erase_all(struct boot_recovery *r)
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 
-_Static_assert(sizeof(struct nf_layout) == 36, "nine words");
+_Static_assert(sizeof(struct nf_layout) % 4 == 0 && sizeof(struct nf_layout) <= 44, "up to eleven words");
 
 static void hello(const struct boot_recovery_env *env, uint8_t *out)
 {
@@ -293,20 +303,20 @@ static void hello(const struct boot_recovery_env *env, uint8_t *out)
     mp_put32(out + 12, env->boot_version);
     mp_put32(out + 16, flash->size);
     mp_put32(out + 20, flash->page_size);
-    for (unsigned i = 0; i < 36; i += 4) {
+    for (unsigned i = 0; i < sizeof *layout; i += 4) {
         uint32_t word;
         memcpy(&word, (const uint8_t *)layout + i, 4);
         mp_put32(out + 24 + i, word);
     }
     for (unsigned slot = 0; slot < 2; slot++)
         if (boot_image_seal(flash, layout, slot, manifest) == MP_OK)
-            mp_manifest_id(env->boot.crypto, manifest, out + 60 + 8 * slot);
+            mp_manifest_id(env->boot.crypto, manifest, out + 68 + 8 * slot);
     if (settings_load(&env->boot, &s)) {
         out[3] |= BOOT_RECOVERY_FLAG_SETTINGS;
-        mp_put32(out + 76, s.node);
+        mp_put32(out + 84, s.node);
     }
     if (boot_read(flash, layout, &record) == MP_OK)
-        boot_record_put(out + 80, &record);
+        boot_record_put(out + 88, &record);
 }
 
 /* Least and most payload of each request, in bytes. */

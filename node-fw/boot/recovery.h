@@ -45,10 +45,11 @@ enum boot_recovery_type {
 /*
  * Reply to HELLO, by offset: 0 status u8, 1 BOOT_RECOVERY_VERSION u8, 2 granule u8, 3 flags u8, 4 part's number 8 bytes,
  * 12 bootloader's version, 16 flash size, 20 page size, 24 struct nf_layout (boot_record, settings, objects,
- * objects_size, slot 0, slot 1, slot_size, slot_base 0, slot_base 1), all u32; 60 and 68 ids of the manifests sealed in
- * the slots, 8 bytes each, zero: none; 76 node u32, 0 without settings; 80 boot record in force, 32 bytes, or zeros.
+ * objects_size, slot 0, slot 1, slot_size, slot_base 0, slot_base 1, seal 0, seal 1), all u32; 68 and 76 ids of the
+ * manifests sealed in the slots, 8 bytes each, zero: none; 84 node u32, 0 without settings; 88 boot record in force, 32
+ * bytes, or zeros.
  */
-#define BOOT_RECOVERY_HELLO_SIZE 112
+#define BOOT_RECOVERY_HELLO_SIZE 120
 enum { BOOT_RECOVERY_FLAG_SETTINGS = 1, BOOT_RECOVERY_FLAG_WRITE_ONCE = 2 };
 
 struct boot_recovery_env {
