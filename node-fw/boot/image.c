@@ -17,6 +17,12 @@ static uint32_t leaf_bytes(uint32_t size)
     return (size + MP_CHUNK_SIZE - 1) / MP_CHUNK_SIZE * MP_CHUNK_SIZE;
 }
 
+/* Do the seals lie outside the slots? */
+static bool is_seal_apart(const struct nf_layout *layout)
+{
+    return layout->seal[0] != layout->seal[1];
+}
+
 /* Does a payload of this size fit a slot of this layout with its tree and seal? */
 static bool fits(const struct nf_flash *flash, const struct nf_layout *layout, uint32_t size)
 {
@@ -25,7 +31,9 @@ static bool fits(const struct nf_flash *flash, const struct nf_layout *layout, u
     uint32_t leaves = leaf_bytes(size);
     uint32_t interior = mp_tree_positions(size) * MP_CHUNK_SIZE - leaves;
 
-    return align_up(leaves, flash->page_size) + interior <= layout->slot_size - flash->page_size;
+    uint32_t room = layout->slot_size - (is_seal_apart(layout) ? 0 : flash->page_size);
+
+    return align_up(leaves, flash->page_size) + interior <= room;
 }
 
 uint32_t boot_image_capacity(const struct nf_flash *flash, const struct nf_layout *layout)
@@ -55,11 +63,14 @@ int boot_image_describe(struct boot_image *image, const struct nf_flash *flash, 
     image->base = layout->slot_base[slot & 1];
     image->relocates = layout->slot_base[0] != layout->slot_base[1];
     image->tree_offset = align_up(leaf_bytes(image->manifest.image_size), flash->page_size);
+    image->seal = boot_image_seal_address(flash, layout, slot);
     return MP_OK;
 }
 
 uint32_t boot_image_seal_address(const struct nf_flash *flash, const struct nf_layout *layout, unsigned slot)
 {
+    if (is_seal_apart(layout))
+        return layout->seal[slot & 1];
     return layout->slot[slot & 1] + layout->slot_size - flash->page_size;
 }
 

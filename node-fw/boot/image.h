@@ -7,8 +7,9 @@
  *
  * The leaves are the payload `[relocation list][image]`, contiguous, with the listed words relocated to where this slot
  * lies; every read here gives them back in canonical form. The seal is the manifest, its CRC-32 and fill; it is there
- * only if the whole image verified once. The bootloader reads slots through this header alone; store/slot.h writes
- * them. Reentrant, no globals, no allocation.
+ * only if the whole image verified once. Where another bootloader moves images between the slots, the layout keeps the
+ * seals in pages of their own, and leaves and tree may take all of the slot. The bootloader reads slots through this
+ * header alone; store/slot.h writes them. Reentrant, no globals, no allocation.
  */
 #ifndef BOOT_IMAGE_H
 #define BOOT_IMAGE_H
@@ -26,6 +27,7 @@ struct boot_image {
     uint32_t address;     /* of the slot */
     uint32_t base;        /* address the CPU sees the slot at */
     uint32_t tree_offset; /* of the first interior chunk within the slot */
+    uint32_t seal;        /* address of the seal's page */
     bool relocates;       /* the slots lie at different bases, so the payload may carry a list */
     bool list_known;      /* reloc was read and checked */
     struct mp_reloc_header reloc;

@@ -64,6 +64,7 @@ struct nf_layout {
     uint32_t slot_size; /* each: canonical image, its tree, and the seal */
     uint32_t
         slot_base[2]; /* address the CPU sees slot 0, 1 at (for relocation); equal when code is position independent */
+    uint32_t seal[2]; /* page outside the slots for the seal of slot 0, 1; equal (both 0): the last page of each slot */
 };
 
 #endif

@@ -32,11 +32,22 @@ static void bit_clear(uint8_t *bits, uint32_t i)
     bits[i / 8] &= (uint8_t) ~(1u << (i % 8));
 }
 
+/* Pages of a slot with the seal's, which is the last one wherever it lies. */
+static uint32_t slot_pages(const struct nf_flash *flash, const struct nf_layout *layout)
+{
+    return layout->slot_size / flash->page_size + (layout->seal[0] != layout->seal[1]);
+}
+
+static uint32_t page_address(const struct nf_slot *s, uint32_t page)
+{
+    return page + 1 == s->pages ? s->image.seal : s->image.address + page * page_size(s);
+}
+
 size_t nf_slot_memory(const struct nf_flash *flash, const struct nf_layout *layout)
 {
     uint32_t positions = mp_tree_positions(boot_image_capacity(flash, layout));
 
-    return (positions + 7) / 8 + (layout->slot_size / flash->page_size + 7) / 8;
+    return (positions + 7) / 8 + (slot_pages(flash, layout) + 7) / 8;
 }
 
 void nf_slot_init(struct nf_slot *s, const struct nf_flash *flash, const struct nf_layout *layout,
@@ -44,7 +55,7 @@ void nf_slot_init(struct nf_slot *s, const struct nf_flash *flash, const struct 
 {
     memset(s, 0, sizeof *s);
     s->crypto = crypto;
-    s->pages = layout->slot_size / flash->page_size;
+    s->pages = slot_pages(flash, layout);
     s->trusted = memory;
     s->held = memory + (s->pages + 7) / 8;
     s->image.flash = flash;
@@ -315,7 +326,7 @@ int nf_slot_erase_page(struct nf_slot *s, uint32_t page)
             s->image.list_known = false;
     }
     bit_clear(s->trusted, page);
-    if (s->image.flash->erase(s->image.flash->ctx, s->image.address + page * page_size(s)) != NF_FLASH_OK) {
+    if (s->image.flash->erase(s->image.flash->ctx, page_address(s, page)) != NF_FLASH_OK) {
         s->faulted = true;
         return MP_ERR_STORE;
     }

@@ -16,7 +16,7 @@ struct nf_slot {
     const struct mp_crypto *crypto;
     uint8_t *held;    /* a bit a position: verified chunk. Caller's memory */
     uint8_t *trusted; /* a bit a page of the slot: erased since reset, or holds a verified chunk. Caller's memory */
-    uint32_t pages;   /* of the slot */
+    uint32_t pages;   /* of the slot; the last one is the seal's */
     uint32_t count;   /* bits set in held */
     bool open;        /* image and bitmap are valid */
     bool sealed;      /* whole image verified: every chunk is held, missing tree chunks are computed */

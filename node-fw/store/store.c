@@ -65,7 +65,8 @@ static bool is_layout_valid(const struct nf_flash *f, const struct nf_layout *l)
     return f->page_size >= 512 && (f->granule == 4 || f->granule == 8 || f->granule == 16 || f->granule == 32) &&
            is_aligned(f, l->boot_record, 2 * f->page_size) && is_aligned(f, l->settings, f->page_size) &&
            is_aligned(f, l->objects, l->objects_size) && is_aligned(f, l->slot[0], l->slot_size) &&
-           is_aligned(f, l->slot[1], l->slot_size) && boot_image_capacity(f, l) > 0;
+           is_aligned(f, l->slot[1], l->slot_size) && is_aligned(f, l->seal[0], f->page_size) &&
+           is_aligned(f, l->seal[1], f->page_size) && boot_image_capacity(f, l) > 0;
 }
 
 /* Finds out what the other slot holds: an image, a fetch in progress, the beginning of one, or nothing of use. */

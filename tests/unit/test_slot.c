@@ -387,6 +387,45 @@ static void test_capacity(void **state)
         }
 }
 
+/* A foreign bootloader moves images: their seals lie outside the slots, here each behind the other one's slot. */
+static void test_seals_apart(void **state)
+{
+    uint8_t seal[MP_MANIFEST_SIZE];
+    (void)state;
+
+    for (unsigned part = 0; part < 2; part++) {
+        fresh(part == 0 ? &word : &once);
+        const uint32_t page = rig.sim.flash.page_size, inside = boot_image_capacity(&rig.sim.flash, &rig.layout);
+
+        rig.layout.slot_size -= page;
+        rig.layout.seal[0] = rig.layout.slot[1] + rig.layout.slot_size;
+        rig.layout.seal[1] = rig.layout.slot[0] + rig.layout.slot_size;
+        assert_int_equal(boot_image_capacity(&rig.sim.flash, &rig.layout), inside);
+        assert_int_equal(boot_image_seal_address(&rig.sim.flash, &rig.layout, 0), rig.layout.seal[0]);
+        assert_int_equal(nf_store_install(&rig.sim.flash, &rig.layout, rig_crypto(), 1, rig_image[2].manifest,
+                                          rig_image[2].payload, rig_image[2].size, rig.memory),
+                         MP_OK);
+        assert_memory_equal(rig.sim.data + rig.layout.seal[1], rig_image[2].manifest, MP_MANIFEST_SIZE);
+        assert_int_equal(boot_image_seal(&rig.sim.flash, &rig.layout, 0, seal), MP_ERR_ABSENT);
+        nf_slot_init(&slot, &rig.sim.flash, &rig.layout, rig_crypto(), rig.memory);
+        assert_int_equal(nf_slot_open_sealed(&slot, &rig.layout, 1), MP_OK);
+        assert_true(slot.tree_stored);
+        for (uint32_t p = 0; p < rig_image[2].tree.positions; p++)
+            expect(&slot, 2, p);
+        /* The last page is the seal's, and only that one. */
+        assert_int_equal(slot.pages, rig.layout.slot_size / page + 1);
+        assert_int_equal(nf_slot_erase_page(&slot, slot.pages - 1), MP_OK);
+        assert_int_equal(boot_image_seal(&rig.sim.flash, &rig.layout, 1, seal), MP_ERR_ABSENT);
+        assert_true(nf_slot_is_complete(&slot));
+        assert_int_equal(nf_slot_seal(&slot, &rig.layout, 1, rig_image[2].manifest), MP_OK);
+        assert_int_equal(boot_image_seal(&rig.sim.flash, &rig.layout, 1, seal), MP_OK);
+        rig.layout.seal[0] += 4;
+        assert_int_equal(
+            nf_store_init(&rig.store, &rig.sim.flash, &rig.layout, rig_crypto(), 0, rig.memory, sizeof rig.memory),
+            MP_ERR_FORMAT);
+    }
+}
+
 static void test_install_refuses_what_is_not_the_manifests(void **state)
 {
     (void)state;
@@ -418,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_seal),
         cmocka_unit_test(test_missing_tree_is_computed),
         cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_seals_apart),
         cmocka_unit_test(test_install_refuses_what_is_not_the_manifests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
