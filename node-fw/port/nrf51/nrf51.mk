@@ -11,18 +11,20 @@ NRF51_PORT = node-fw/port/nrf51
 # As in map.h.
 NRF51_BASE_A = 0x10000
 NRF51_BASE_B = 0x28000
-NRF51_FLAGS = $(SODIUM_CPU_m0) -Os -g -ffunction-sections -fdata-sections -ffreestanding -fno-ident -fno-common -fdebug-prefix-map=$(CURDIR)=. \
+NRF51_FLAGS = $(SODIUM_CPU_m0) -Os -g -ffunction-sections -fdata-sections -fno-ident -fno-common -fdebug-prefix-map=$(CURDIR)=. \
     -DMP_PROFILE_MCU -DNF_LOOP_LOG=0
 NRF51_LDFLAGS = $(SODIUM_CPU_m0) -nostartfiles --specs=nano.specs -Wl,--gc-sections -Wl,--no-warn-rwx-segments -Wl,--build-id=none
 
 NRF51_CORE := $(foreach d,proto proto/object proto/mesh proto/hci node-fw/core node-fw/boot node-fw/store,$(wildcard $(d)/*.c))
-NRF51_PART := $(addprefix $(NRF51_PORT)/,clock.c flash.c layout.c reset.c stack.c start.c uart.c)
+NRF51_PART := $(addprefix $(NRF51_PORT)/,clock.c flash.c layout.c mem.c reset.c stack.c start.c uart.c)
 NRF51_BOOT_SRC := $(addprefix $(NRF51_PORT)/,boot_main.c boot_start.c watchdog.c) $(NRF51_PART) $(NRF51_CORE)
 NRF51_NODE_SRC := $(addprefix $(NRF51_PORT)/,app_sensor.c port.c rng.c slot_start.c) node-fw/port/app.c node-fw/port/loop.c $(NRF51_PART) $(NRF51_CORE)
 # Compiled once an image, with its version and fault.
 NRF51_OWN = app_fault node_main
 nrf51_obj = $(patsubst %.c,$(NRF51_DIR)/obj/%.o,$(1))
 
+# It defines what the compiler would otherwise put in its place.
+$(NRF51_DIR)/obj/$(NRF51_PORT)/mem.o: NRF51_FLAGS += -ffreestanding -fno-tree-loop-distribute-patterns
 $(NRF51_DIR)/obj/%.o: %.c $(NRF51_DIR)/flags | $(FIRST)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
