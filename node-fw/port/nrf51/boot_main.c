@@ -117,6 +117,13 @@ static bool is_sound(unsigned slot, const uint32_t *vectors)
            (entry & 1) == 1 && entry > base && entry - base < NRF51_SLOT_SIZE;
 }
 
+/* Whatever an image does, the next reset finds this bootloader. An emulator may not model it. */
+static void protect(void)
+{
+    _Static_assert(NRF51_BOOT == 0 && NRF51_BOOT_SIZE % NRF51_MPU_BLOCK == 0, "whole blocks from 0 on");
+    NRF51_MPU_PROTENSET0 = (1u << NRF51_BOOT_SIZE / NRF51_MPU_BLOCK) - 1;
+}
+
 static _Noreturn void run(unsigned slot)
 {
     const uint32_t *vectors = find_vectors(slot);
@@ -126,6 +133,7 @@ static _Noreturn void run(unsigned slot)
     NRF51_SHARED->boot_stack = nrf51_stack_peak();
     NRF51_SHARED->boot_us = (uint32_t)nrf51_clock_now();
     nrf51_watchdog_kick();
+    protect();
     NRF51_SHARED->handover.vectors = (uint32_t)(uintptr_t)vectors;
     jump(vectors[0], vectors[1]);
 }

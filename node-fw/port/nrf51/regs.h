@@ -16,6 +16,10 @@
 #define NRF51_RESETREAS_DOG (1u << 1)
 #define NRF51_RESETREAS_LOCKUP (1u << 3)
 
+/* MPU (chapter 8): a set bit protects 4 KB of flash from writes and erases until the next reset */
+#define NRF51_MPU_PROTENSET0 NRF51_REG(0x40000600)
+#define NRF51_MPU_BLOCK 0x1000
+
 /* UART (chapter 29) */
 #define NRF51_UART_STARTRX NRF51_REG(0x40002000)
 #define NRF51_UART_STARTTX NRF51_REG(0x40002008)
