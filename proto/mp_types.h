@@ -13,11 +13,26 @@
 
 #include "mp_config.h"
 
+/*
+ * Keeps a function's frame apart from its caller's. Compilers merge a function that is called once into its caller, and
+ * its buffers then lie under everything else that the caller calls: on a part whose stack is 4 KB, under a signature
+ * check.
+ */
+#define MP_APART __attribute__((noinline))
+
 /* Microseconds since an origin of the host's choosing; never goes back while a struct lives. */
 typedef uint64_t mp_time;
 #define MP_NEVER UINT64_MAX
 #define MP_MS(n) ((mp_time)(n)*1000u)
 #define MP_SECONDS(n) ((mp_time)(n)*1000000u)
+
+/* Milliseconds of a time, modulo 2^32, without a 64-bit division: parts have none, and its library is 750 bytes. */
+uint32_t mp_ms_divide(mp_time t);
+/* The same by the shorter way for this machine. */
+static inline uint32_t mp_ms(mp_time t)
+{
+    return UINTPTR_MAX > UINT32_MAX ? (uint32_t)(t / 1000) : mp_ms_divide(t);
+}
 
 /* 0 is success, a positive return value a count or length; mp_strerror() has a sentence for each. */
 enum mp_error {

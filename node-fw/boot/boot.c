@@ -202,40 +202,57 @@ enum boot_cause boot_cause_from_exit(int status)
 
 /* A slot as boot_select() sees it. */
 struct candidate {
-    struct boot_image image; /* valid when good */
-    uint8_t manifest[MP_MANIFEST_SIZE];
-    bool good;
+    uint32_t release;
+    uint32_t security_counter;
+    uint8_t id[8];
+    bool good; /* it verifies, and the fields above are its */
 };
 
-static void examine(const struct boot_env *env, unsigned slot, uint32_t floor, struct candidate *c)
+static MP_APART void examine(const struct boot_env *env, unsigned slot, uint32_t floor, struct candidate *c)
 {
+    struct boot_image image;
+
     c->good = false;
-    if (boot_image_open(&c->image, env->flash, env->layout, slot, env->crypto, c->manifest) != MP_OK ||
-        c->image.manifest.security_counter < floor)
+    if (boot_image_open(&image, env->flash, env->layout, slot, env->crypto, NULL) != MP_OK ||
+        image.manifest.security_counter < floor)
         return;
-    c->good = (env->verify != NULL ? env->verify(env->ctx, slot, &c->image)
-                                   : boot_image_verify(&c->image, env->crypto)) == MP_OK;
+    c->release = image.manifest.release;
+    c->security_counter = image.manifest.security_counter;
+    memcpy(c->id, image.id, sizeof c->id);
+    c->good =
+        (env->verify != NULL ? env->verify(env->ctx, slot, &image) : boot_image_verify(&image, env->crypto)) == MP_OK;
+}
+
+/* May the image of this id in a slot be booted for the first time? */
+static MP_APART bool is_accepted(const struct boot_env *env, unsigned slot, const uint8_t id[8])
+{
+    uint8_t manifest[MP_MANIFEST_SIZE], own[8];
+
+    if (env->accept == NULL)
+        return true;
+    if (boot_image_seal(env->flash, env->layout, slot, manifest) != MP_OK)
+        return false;
+    mp_manifest_id(env->crypto, manifest, own);
+    return memcmp(own, id, sizeof own) == 0 && env->accept(env->ctx, manifest) == MP_OK;
 }
 
 /* Names the image of a slot in a record. */
 static void name_image(struct boot_record *r, const struct candidate *c)
 {
-    r->release = c->image.manifest.release;
-    memcpy(r->id, c->image.id, sizeof r->id);
+    r->release = c->release;
+    memcpy(r->id, c->id, sizeof r->id);
 }
 
 /* No record is left: the highest release that verifies becomes home. The floor starts at the lowest counter among those
  * that verify, so that neither is shut out. */
 static void first_record(struct boot_record *r, const struct candidate c[2])
 {
-    const struct mp_manifest *a = &c[0].image.manifest, *b = &c[1].image.manifest;
-
     memset(r, 0, sizeof *r);
     r->state = BOOT_CONFIRMED;
-    r->home = c[1].good && (!c[0].good || b->release > a->release);
-    r->floor = c[r->home].image.manifest.security_counter;
-    if (c[0].good && c[1].good)
-        r->floor = a->security_counter < b->security_counter ? a->security_counter : b->security_counter;
+    r->home = c[1].good && (!c[0].good || c[1].release > c[0].release);
+    r->floor = c[r->home].security_counter;
+    if (c[0].good && c[1].good && c[r->home ^ 1].security_counter < r->floor)
+        r->floor = c[r->home ^ 1].security_counter;
     name_image(r, &c[r->home]);
 }
 
@@ -312,9 +329,9 @@ static struct boot_facts gather(const struct boot_env *env, const struct boot_re
         return facts;
     examine(env, r->home ^ 1u, r->floor, other);
     facts.other = other->good;
-    facts.target = is_update && other->good && memcmp(other->image.id, r->id, sizeof r->id) == 0;
-    if (facts.target && r->state == BOOT_PENDING && env->accept != NULL)
-        facts.target = env->accept(env->ctx, other->manifest) == MP_OK;
+    facts.target = is_update && other->good && memcmp(other->id, r->id, sizeof r->id) == 0;
+    if (facts.target && r->state == BOOT_PENDING)
+        facts.target = is_accepted(env, r->home ^ 1u, other->id);
     return facts;
 }
 

@@ -21,7 +21,7 @@ static int boot_counter_take(const struct nf_env *env, uint32_t *boot)
 }
 
 /* The keyset in the store, or the provisioned one, which is put there. */
-static int keyset_load(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings)
+static MP_APART int keyset_load(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings)
 {
     uint8_t record[MP_KEYSET_SIZE];
     struct mp_keyset keyset;
@@ -34,7 +34,7 @@ static int keyset_load(struct nf_node *n, const struct nf_env *env, const struct
     return env->mp.store->put(env->mp.ctx, MP_KIND_KEYSET, 0, settings->keyset, MP_KEYSET_SIZE);
 }
 
-static int engine_start(struct nf_node *n, const struct nf_env *env, const struct mp_settings *s, mp_time now)
+static MP_APART int engine_start(struct nf_node *n, const struct nf_env *env, const struct mp_settings *s, mp_time now)
 {
     struct mp_identity id = {.node = s->node,
                              .network = s->network,
@@ -64,6 +64,21 @@ static bool place_sealed(struct nf_node *n, const struct nf_env *env, mp_time no
     return mp_node_place(&n->mp, &env->mp, now, place, m, id) == MP_OK;
 }
 
+/* What the slots hold. */
+static MP_APART void places_take(struct nf_node *n, const struct nf_env *env, mp_time now)
+{
+    struct mp_manifest m;
+    uint8_t id[8];
+
+    if (place_sealed(n, env, now, NF_PLACE_HOME, &m, n->home_id)) {
+        n->has_home = true;
+        n->device.version = m.version;
+        n->device.release = m.release;
+        n->home_counter = m.security_counter;
+    }
+    place_sealed(n, env, now, NF_PLACE_TARGET, &m, id);
+}
+
 static void trial_begin(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r)
 {
     uint16_t confirm_s = r->confirm_s != 0 ? r->confirm_s : CONFIRM_DEFAULT_S;
@@ -76,7 +91,7 @@ static void trial_begin(struct nf_node *n, const struct nf_env *env, mp_time now
     nf_report(n, env, now, r->release, MP_PHASE_TRIAL, MP_REASON_NONE);
 }
 
-static void record_follow(struct nf_node *n, const struct nf_env *env, mp_time now)
+static MP_APART void record_follow(struct nf_node *n, const struct nf_env *env, mp_time now)
 {
     struct boot_record r;
 
@@ -101,9 +116,6 @@ static void record_follow(struct nf_node *n, const struct nf_env *env, mp_time n
 
 int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings, mp_time now)
 {
-    struct mp_manifest m;
-    uint8_t id[8];
-
     memset(n, 0, sizeof *n);
     n->due = n->open_since = n->breaker_since = n->confirm_until = n->roll_due = MP_NEVER;
     n->id = settings->node;
@@ -123,13 +135,7 @@ int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_setting
     n->reported_phase = n->mp.report.phase;
     n->reported_reason = n->mp.report.reason;
     n->reported_target = n->mp.report.target;
-    if (place_sealed(n, env, now, NF_PLACE_HOME, &m, n->home_id)) {
-        n->has_home = true;
-        n->device.version = m.version;
-        n->device.release = m.release;
-        n->home_counter = m.security_counter;
-    }
-    place_sealed(n, env, now, NF_PLACE_TARGET, &m, id);
+    places_take(n, env, now);
     record_follow(n, env, now);
     n->dirty = true;
     nf_wake(n, now);

@@ -17,9 +17,6 @@
 /* Bytes taken from the line at once, and how often in a round. Small: they lie under the deepest stack. */
 enum { READ_SIZE = 64, READS_MAX = 16 };
 
-/* Keeps a function's buffers off the stack of those it is not under: the compiler would merge all frames into one. */
-#define APART __attribute__((noinline))
-
 struct loop {
     struct nf_store store;
     struct nf_env env;
@@ -183,25 +180,26 @@ static struct app_view look(struct loop *l, mp_time now)
                              .is_trial = nf_is_trial(&l->nf)};
 }
 
-static APART void start(struct loop *l, uint8_t *memory, size_t size)
+static MP_APART void start(struct loop *l, uint8_t *memory, size_t size)
 {
-    struct mp_settings settings;
+    struct mp_settings *settings = &l->arena.settings;
     const enum boot_cause cause = nf_port_cause();
     mp_time now = nf_port_now();
 
     l->kick_due = nf_port_kick(now);
     start_storage(l, memory, size);
-    int rc = nf_settings_load(&settings, nf_port_flash(), nf_port_layout());
+    int rc = nf_settings_load(settings, nf_port_flash(), nf_port_layout());
     if (rc != MP_OK)
         fail("settings", rc);
-    l->node = settings.node;
+    l->node = settings->node;
     now = nf_port_now(); /* the slots were hashed meanwhile */
     l->kick_due = nf_port_kick(now);
-    rc = nf_init(&l->nf, &l->env, &settings, now);
+    rc = nf_init(&l->nf, &l->env, settings, now);
     if (rc != MP_OK)
         fail("node", rc);
     nf_note_reset(&l->nf, &l->env, now, cause);
-    start_radio(l, &settings, now);
+    start_radio(l, settings, now);
+    memset(&l->arena, 0, sizeof l->arena); /* an empty relay cache */
     if (NF_LOOP_LOG)
         log_start(l, cause);
     const struct app_view view = look(l, now);
@@ -253,7 +251,7 @@ static void feed(struct loop *l, mp_time now)
     l->kick_due = nf_port_kick(now);
 }
 
-static APART void receive(struct loop *l)
+static MP_APART void receive(struct loop *l)
 {
     uint8_t buf[READ_SIZE];
 
@@ -275,7 +273,7 @@ static APART void receive(struct loop *l)
 
 /* Tells the controller who runs: on a bench, a witness of its own. Controllers that do not know the command refuse it.
  */
-static APART void announce(struct loop *l, mp_time now)
+static MP_APART void announce(struct loop *l, mp_time now)
 {
     static const char key[] = "version=";
     uint8_t buf[HCI_COMMAND_HEADER + sizeof key + VERSION_MAX];
@@ -301,7 +299,7 @@ static bool can_send(struct loop *l, mp_time now)
     return l->app->may_transmit(&view);
 }
 
-static APART void send(struct loop *l, mp_time now)
+static MP_APART void send(struct loop *l, mp_time now)
 {
     uint8_t buf[MP_HCI_COMMAND_MAX];
     int len;
@@ -317,7 +315,7 @@ static APART void send(struct loop *l, mp_time now)
 
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
-static APART void run_app(struct loop *l, mp_time now)
+static MP_APART void run_app(struct loop *l, mp_time now)
 {
     const struct app_view view = look(l, now);
 

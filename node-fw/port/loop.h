@@ -24,6 +24,7 @@
 
 #include "app.h"
 #include "proto/mesh/relay.h"
+#include "proto/object/settings.h"
 
 /*
  * Log lines for a person, through nf_port_log(): 1 or 0. A part that has no place for them leaves them out with
@@ -42,6 +43,7 @@
  */
 union nf_arena {
     struct mp_relay relay;
+    struct mp_settings settings; /* while the node starts */
 };
 
 /*

@@ -403,28 +403,67 @@ const struct nf_storage nf_flash_storage = {
 
 /* --- for the bootloader and the factory --------------------------------------------------------------------------- */
 
+/* The provisioned keyset record. */
+static MP_APART int keyset_read(const struct nf_flash *flash, const struct nf_layout *layout,
+                                uint8_t record[MP_KEYSET_SIZE])
+{
+    struct mp_settings settings;
+
+    if (nf_settings_load(&settings, flash, layout) != MP_OK)
+        return MP_ERR_STORE;
+    memcpy(record, settings.keyset, MP_KEYSET_SIZE);
+    return MP_OK;
+}
+
+/* The keyset record in force: of the object log, or the provisioned one when the log has none. */
+static MP_APART int keyset_load(const struct nf_flash *flash, const struct nf_layout *layout,
+                                uint8_t record[MP_KEYSET_SIZE])
+{
+    struct nf_objects objects;
+
+    if (nf_objects_mount(&objects, flash, layout) == MP_OK &&
+        nf_objects_get(&objects, MP_KIND_KEYSET, 0, record, MP_KEYSET_SIZE) == MP_KEYSET_SIZE)
+        return MP_OK;
+    return keyset_read(flash, layout, record);
+}
+
+/* The key that must have signed a manifest. */
+static MP_APART int publisher_find(const struct nf_flash *flash, const struct nf_layout *layout,
+                                   const uint8_t manifest[MP_MANIFEST_SIZE], uint8_t pub[32])
+{
+    struct mp_manifest m;
+    struct mp_keyset keyset;
+    uint8_t record[MP_KEYSET_SIZE];
+
+    if (mp_manifest_get(&m, manifest, MP_MANIFEST_SIZE) != MP_OK)
+        return MP_ERR_FORMAT;
+    if (keyset_load(flash, layout, record) != MP_OK || mp_keyset_get(&keyset, record, sizeof record) != MP_OK)
+        return MP_ERR_STORE;
+    return mp_keyset_find(&keyset, MP_ROLE_PUBLISHER, m.key_id, m.generation, pub);
+}
+
 int nf_store_accept(const struct nf_flash *flash, const struct nf_layout *layout, const struct mp_crypto *crypto,
                     const uint8_t manifest[MP_MANIFEST_SIZE])
 {
+    uint8_t pub[32];
+    int error = publisher_find(flash, layout, manifest, pub);
+
+    return error != MP_OK ? error : mp_manifest_verify(crypto, manifest, pub);
+}
+
+int nf_store_forget(const struct nf_flash *flash, const struct nf_layout *layout, const uint8_t *manifest)
+{
     struct nf_objects objects;
-    struct mp_manifest m;
-    struct mp_keyset keyset;
-    uint8_t record[MP_KEYSET_SIZE], pub[32];
-    int error = mp_manifest_get(&m, manifest, MP_MANIFEST_SIZE);
+    uint8_t data[MARKER_SIZE];
+    int error = nf_objects_mount(&objects, flash, layout);
 
     if (error != MP_OK)
-        return MP_ERR_FORMAT;
-    if (nf_objects_mount(&objects, flash, layout) != MP_OK ||
-        nf_objects_get(&objects, MP_KIND_KEYSET, 0, record, sizeof record) != MP_KEYSET_SIZE) {
-        struct mp_settings settings;
-        if (nf_settings_load(&settings, flash, layout) != MP_OK)
-            return MP_ERR_STORE;
-        memcpy(record, settings.keyset, sizeof record);
-    }
-    if (mp_keyset_get(&keyset, record, sizeof record) != MP_OK)
-        return MP_ERR_STORE;
-    error = mp_keyset_find(&keyset, MP_ROLE_PUBLISHER, m.key_id, m.generation, pub);
-    return error != MP_OK ? error : mp_manifest_verify(crypto, manifest, pub);
+        return error;
+    int len = nf_objects_get(&objects, NF_KIND_FETCH, 0, data, sizeof data);
+
+    if (len == 0 || (len == MARKER_SIZE && manifest != NULL && memcmp(data + 8, manifest, MP_MANIFEST_SIZE) != 0))
+        return MP_OK;
+    return nf_objects_put(&objects, NF_KIND_FETCH, 0, data, 0) == MP_OK ? MP_OK : MP_ERR_STORE;
 }
 
 /* Writing a whole image in one go: the payload and where it goes. */

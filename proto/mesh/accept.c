@@ -111,7 +111,7 @@ static bool may_verify(struct mp_call *c, uint16_t signatures)
     return mp_bucket_take(&c->n->verify_bucket, c->now_ms, signatures, MP_VERIFY_CAP, VERIFY_PERIOD_MS);
 }
 
-static int load_keyset(const struct mp_call *c, struct mp_keyset *set)
+static MP_APART int load_keyset(const struct mp_call *c, struct mp_keyset *set)
 {
     uint8_t raw[MP_KEYSET_SIZE];
     int len = c->env->store->get(c->env->ctx, MP_KIND_KEYSET, 0, raw, sizeof raw);
@@ -121,7 +121,8 @@ static int load_keyset(const struct mp_call *c, struct mp_keyset *set)
     return mp_keyset_get(set, raw, (size_t)len);
 }
 
-static int find_key(const struct mp_call *c, enum mp_role role, uint8_t key_id, uint16_t generation, uint8_t pub[32])
+static MP_APART int find_key(const struct mp_call *c, enum mp_role role, uint8_t key_id, uint16_t generation,
+                             uint8_t pub[32])
 {
     struct mp_keyset set;
     int error = load_keyset(c, &set);
@@ -169,7 +170,7 @@ static int head_slot(const struct mp_node *n, const struct mp_head *head)
     return slot;
 }
 
-static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len)
+static MP_APART int accept_directive(struct mp_call *c, const uint8_t *object, size_t len)
 {
     struct mp_node *n = c->n;
     struct mp_directive d;
@@ -215,7 +216,7 @@ static int accept_directive(struct mp_call *c, const uint8_t *object, size_t len
     return MP_OK;
 }
 
-static int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
+static MP_APART int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
 {
     struct mp_node *n = c->n;
     struct mp_manifest m;
@@ -260,6 +261,14 @@ static int accept_manifest(struct mp_call *c, const uint8_t *object, size_t len)
     return MP_OK;
 }
 
+static MP_APART int store_keyset(struct mp_call *c, const struct mp_keyset *set)
+{
+    uint8_t raw[MP_KEYSET_SIZE];
+
+    mp_keyset_put(raw, set);
+    return put(c, MP_KIND_KEYSET, 0, raw, sizeof raw);
+}
+
 static void adopt_keyset(struct mp_node *n, const struct mp_keyset *set)
 {
     n->key_number = set->number;
@@ -267,47 +276,62 @@ static void adopt_keyset(struct mp_node *n, const struct mp_keyset *set)
     n->is_frozen = set->frozen;
 }
 
-static int accept_keychange(struct mp_call *c, const uint8_t *object, size_t len)
+/* Whether a statement is the next one, and who sends it may be answered with a check: 0, or why not. */
+static MP_APART int check_keychange(struct mp_call *c, const uint8_t *object, size_t len, uint16_t *number)
 {
     struct mp_node *n = c->n;
     struct mp_keychange change;
-    struct mp_keyset set;
-    uint8_t raw[MP_KEYSET_SIZE], digest[32];
-    bool was_frozen;
-    int applied, error = mp_keychange_get(&change, object, len);
+    uint8_t digest[32];
+    int error = mp_keychange_get(&change, object, len);
 
     if (error < 0)
         return error;
     if (n->is_frozen)
         return MP_ERR_FROZEN;
+    *number = change.number;
     mp_keychange_digest(c->env->crypto, object, digest);
-    if (change.number == n->key_number && mp_get32(digest) == n->key_head) {
-        /* The digest leaves the signatures out; a copy with others is nobody's proof that the good one was heard. */
-        int held = c->env->store->get(c->env->ctx, MP_KIND_KEYCHANGE, change.number % MP_KEYCHAIN_MAX, raw, sizeof raw);
-
-        if (held == MP_KEYCHANGE_SIZE && memcmp(raw, object, MP_KEYCHANGE_SIZE) == 0)
-            mp_push_settle(c, MP_PUSH_KEY);
+    if (change.number == n->key_number && mp_get32(digest) == n->key_head)
         return MP_ERR_DUPLICATE;
-    }
     if (change.number < n->key_number)
         return MP_ERR_OLD;
     if (change.number > n->key_number + 1)
         return MP_ERR_GAP;
-    if (!may_verify(c, 2))
-        return MP_ERR_BUSY;
-    error = load_keyset(c, &set);
+    return may_verify(c, 2) ? MP_OK : MP_ERR_BUSY;
+}
+
+/* The digest leaves the signatures out; a copy with others is nobody's proof that the good one was heard. */
+static MP_APART void settle_keychange(struct mp_call *c, uint16_t number, const uint8_t *object)
+{
+    uint8_t raw[MP_KEYSET_SIZE];
+    int held = c->env->store->get(c->env->ctx, MP_KIND_KEYCHANGE, number % MP_KEYCHAIN_MAX, raw, sizeof raw);
+
+    if (held == MP_KEYCHANGE_SIZE && memcmp(raw, object, MP_KEYCHANGE_SIZE) == 0)
+        mp_push_settle(c, MP_PUSH_KEY);
+}
+
+static MP_APART int accept_keychange(struct mp_call *c, const uint8_t *object, size_t len)
+{
+    struct mp_node *n = c->n;
+    struct mp_keyset set;
+    uint16_t number = 0;
+    bool was_frozen;
+    int applied, error = check_keychange(c, object, len, &number);
+
+    if (error == MP_ERR_DUPLICATE)
+        settle_keychange(c, number, object);
+    if (error == MP_OK)
+        error = load_keyset(c, &set);
     if (error < 0)
         return error;
     was_frozen = set.frozen;
     applied = mp_keyset_apply(&set, c->env->crypto, object, len);
     if (applied < 0 && set.frozen == was_frozen)
         return applied;
-    mp_keyset_put(raw, &set);
     /* The statement goes first: a cut between the two leaves a keyset one behind, which load repairs. */
     if (applied == MP_OK)
-        error = put(c, MP_KIND_KEYCHANGE, change.number % MP_KEYCHAIN_MAX, object, len);
+        error = put(c, MP_KIND_KEYCHANGE, number % MP_KEYCHAIN_MAX, object, len);
     if (error == MP_OK)
-        error = put(c, MP_KIND_KEYSET, 0, raw, sizeof raw);
+        error = store_keyset(c, &set);
     if (error < 0)
         return error;
     adopt_keyset(n, &set);
@@ -317,12 +341,12 @@ static int accept_keychange(struct mp_call *c, const uint8_t *object, size_t len
         return applied;
     }
     n->events |= MP_EVENT_KEYSET;
-    n->push_key = change.number;
+    n->push_key = number;
     mp_push_spread(c, MP_PUSH_KEY, SENDS_NEW);
     return MP_OK;
 }
 
-static int accept_receipt(struct mp_call *c, const uint8_t *object, size_t len)
+static MP_APART int accept_receipt(struct mp_call *c, const uint8_t *object, size_t len)
 {
     struct mp_node *n = c->n;
     struct mp_receipt r;
@@ -382,10 +406,10 @@ int mp_accept_object(struct mp_call *c, enum mp_type type, const uint8_t *object
 /* --- start -------------------------------------------------------------------------------------------------------- */
 
 /* A cut between statement and keyset leaves the keyset one behind: apply what is there. */
-static int load_keys(struct mp_call *c)
+static MP_APART int load_keys(struct mp_call *c)
 {
     struct mp_keyset set;
-    uint8_t raw[MP_KEYSET_SIZE];
+    uint8_t raw[MP_KEYCHANGE_SIZE];
     int error = load_keyset(c, &set);
 
     if (error < 0)
@@ -394,29 +418,22 @@ static int load_keys(struct mp_call *c)
         int len =
             c->env->store->get(c->env->ctx, MP_KIND_KEYCHANGE, (set.number + 1u) % MP_KEYCHAIN_MAX, raw, sizeof raw);
 
-        if (len == MP_KEYCHANGE_SIZE && mp_keyset_apply(&set, c->env->crypto, raw, (size_t)len) == MP_OK) {
-            mp_keyset_put(raw, &set);
-            error = put(c, MP_KIND_KEYSET, 0, raw, sizeof raw);
-        }
+        if (len == MP_KEYCHANGE_SIZE && mp_keyset_apply(&set, c->env->crypto, raw, (size_t)len) == MP_OK)
+            error = store_keyset(c, &set);
     }
     adopt_keyset(c->n, &set);
     return error;
 }
 
-int mp_accept_load(struct mp_call *c)
+static MP_APART void load_heads(struct mp_call *c)
 {
     struct mp_node *n = c->n;
-    uint8_t raw[MP_RECORD_MAX];
-    struct mp_receipt r;
-    int len, error = load_keys(c);
+    uint8_t raw[MP_DIRECTIVE_MAX], id[8];
+    struct mp_directive d;
 
-    if (error < 0)
-        return error;
     for (unsigned i = 0; i < MP_RELEASES_MAX; i++) {
-        struct mp_directive d;
-        uint8_t id[8];
+        int len = c->env->store->get(c->env->ctx, MP_KIND_DIRECTIVE, i, raw, sizeof raw);
 
-        len = c->env->store->get(c->env->ctx, MP_KIND_DIRECTIVE, i, raw, sizeof raw);
         if (len <= 0 || mp_directive_get(&d, raw, (size_t)len) < 0 || d.network != n->network)
             continue;
         mp_directive_id(c->env->crypto, raw, (size_t)len, id);
@@ -424,20 +441,43 @@ int mp_accept_load(struct mp_call *c)
         n->head_mask |= (uint8_t)(1u << i);
         see_epoch(c, &d);
     }
-    for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++) {
-        len = c->env->store->get(c->env->ctx, MP_KIND_MANIFEST, i, raw, sizeof raw);
-        if (len == MP_MANIFEST_SIZE) {
-            mp_manifest_id(c->env->crypto, raw, n->manifests[i]);
-            n->manifest_mask |= (uint8_t)(1u << i);
+}
+
+static MP_APART void load_manifests(struct mp_call *c)
+{
+    uint8_t raw[MP_MANIFEST_SIZE];
+
+    for (unsigned i = 0; i < MP_MANIFESTS_MAX; i++)
+        if (c->env->store->get(c->env->ctx, MP_KIND_MANIFEST, i, raw, sizeof raw) == MP_MANIFEST_SIZE) {
+            mp_manifest_id(c->env->crypto, raw, c->n->manifests[i]);
+            c->n->manifest_mask |= (uint8_t)(1u << i);
         }
-    }
+}
+
+static MP_APART void load_receipt(struct mp_call *c)
+{
+    struct mp_node *n = c->n;
+    uint8_t raw[MP_RECEIPT_MAX];
+    struct mp_receipt r;
+    int len = c->env->store->get(c->env->ctx, MP_KIND_RECEIPT, 0, raw, sizeof raw);
+
+    if (len <= 0 || mp_receipt_get(&r, raw, (size_t)len) != MP_OK || r.network != n->network)
+        return;
+    n->round = r.round;
+    n->round_generation = r.generation;
+    mp_report_receipt(c, &r); /* the cut may have come between the two */
+}
+
+int mp_accept_load(struct mp_call *c)
+{
+    int error = load_keys(c);
+
+    if (error < 0)
+        return error;
+    load_heads(c);
+    load_manifests(c);
     prune_manifests(c);
-    len = c->env->store->get(c->env->ctx, MP_KIND_RECEIPT, 0, raw, sizeof raw);
-    if (len > 0 && mp_receipt_get(&r, raw, (size_t)len) == MP_OK && r.network == n->network) {
-        n->round = r.round;
-        n->round_generation = r.generation;
-        mp_report_receipt(c, &r); /* the cut may have come between the two */
-    }
-    mp_job_arm(n, MP_JOB_STALE, c->now_ms + STALE_MS);
+    load_receipt(c);
+    mp_job_arm(c->n, MP_JOB_STALE, c->now_ms + STALE_MS);
     return MP_OK;
 }
