@@ -52,11 +52,11 @@ static void give_up(struct mp_call *c)
 /* Moves the window to the siblings of `position`, keeping what the old and the new path share. */
 static void move_window(struct mp_relay *r, const struct mp_tree *t, uint32_t position)
 {
-    uint32_t path[MP_TREE_LEVELS_MAX];
+    uint32_t path[MP_RELAY_PATH_MAX];
     uint32_t up = position;
     unsigned count = 0, at;
 
-    while ((up = mp_tree_parent(t, up, &at)) != UINT32_MAX && count < MP_TREE_LEVELS_MAX)
+    while ((up = mp_tree_parent(t, up, &at)) != UINT32_MAX && count < MP_RELAY_PATH_MAX)
         path[count++] = up;
     for (unsigned i = 0; i < count; i++) {
         uint32_t node = path[count - 1 - i];
