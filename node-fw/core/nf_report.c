@@ -82,7 +82,7 @@ void nf_roll_answer(struct nf_node *n, const struct nf_env *env, mp_time now)
         n->mp.report.is_set = n->mp.report.is_set || is_set;
         /* news of a fetch have time, an answer has not */
         if (n->reported_phase == MP_PHASE_FETCHING)
-            n->mp.due_ms[MP_JOB_REPORT] = (uint32_t)(now / 1000);
+            n->mp.due_ms[MP_JOB_REPORT] = mp_ms(now);
         n->roll_due = n->report_failed ? now + REPORT_RETRY : MP_NEVER;
     }
     nf_wake(n, n->roll_due);

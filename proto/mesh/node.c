@@ -39,7 +39,7 @@ static void wake_up(struct mp_call *c, mp_time slept)
 
 static struct mp_call begin(struct mp_node *n, const struct mp_env *env, mp_time now)
 {
-    struct mp_call c = {n, env, (uint32_t)(now / 1000)};
+    struct mp_call c = {n, env, mp_ms(now)};
     mp_time slept = now > n->now ? now - n->now : 0;
 
     n->now = now;
@@ -281,7 +281,7 @@ int mp_node_write(struct mp_node *n, const struct mp_env *env, mp_time now, uint
 
 mp_time mp_node_next_expiry(const struct mp_node *n)
 {
-    uint32_t now_ms = (uint32_t)(n->now / 1000);
+    uint32_t now_ms = mp_ms(n->now);
     unsigned armed = n->armed;
     int32_t least = INT32_MAX;
 
@@ -294,12 +294,12 @@ mp_time mp_node_next_expiry(const struct mp_node *n)
             least = (int32_t)(n->due_ms[job] - now_ms);
     if (least <= 0)
         return n->now;
-    return n->now - n->now % 1000 + MP_MS((mp_time)least);
+    return n->now - ((uint32_t)n->now - now_ms * 1000) + MP_MS((mp_time)least);
 }
 
 void mp_node_announce(struct mp_node *n, mp_time now)
 {
-    mp_job_hasten(n, MP_JOB_SUMMARY, (uint32_t)(now / 1000));
+    mp_job_hasten(n, MP_JOB_SUMMARY, mp_ms(now));
 }
 
 uint32_t mp_node_events(struct mp_node *n)
@@ -351,7 +351,7 @@ uint32_t mp_node_epoch(const struct mp_node *n)
 
 bool mp_node_is_stale(const struct mp_node *n, mp_time now)
 {
-    uint32_t now_ms = (uint32_t)(now / 1000);
+    uint32_t now_ms = mp_ms(now);
 
     return n->is_stale || (mp_job_is_armed(n, MP_JOB_STALE) && !mp_is_before(now_ms, n->due_ms[MP_JOB_STALE]));
 }
@@ -520,7 +520,7 @@ bool mp_node_neighbour(const struct mp_node *n, unsigned i, mp_time now, struct 
     info->node = b->node;
     info->hop = b->hop;
     info->quality = b->quality;
-    info->age_ms = mp_neighbour_age_ms(b, (uint32_t)(now / 1000));
+    info->age_ms = mp_neighbour_age_ms(b, mp_ms(now));
     info->home = expand(n, b->home);
     info->target = expand(n, b->target);
     info->held = b->held;

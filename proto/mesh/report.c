@@ -137,7 +137,7 @@ int mp_report_load(struct mp_call *c)
 int mp_node_report(struct mp_node *n, const struct mp_env *env, mp_time now, uint16_t running, uint16_t target,
                    enum mp_phase phase, enum mp_reason reason)
 {
-    struct mp_call c = {n, env, (uint32_t)(now / 1000)};
+    struct mp_call c = {n, env, mp_ms(now)};
     struct mp_own_report *o = &n->report, before = *o;
 
     n->now = now;
@@ -448,7 +448,7 @@ void mp_node_custody_done(struct mp_node *n, mp_time now, unsigned count)
     for (unsigned k = 0; k < n->custody_count && count; k++)
         if (!(n->custody[k].flags & MP_CUSTODY_DONE)) {
             n->custody[k].flags |= MP_CUSTODY_DONE | MP_CUSTODY_ACK;
-            mp_job_arm(n, MP_JOB_ACK, (uint32_t)(now / 1000));
+            mp_job_arm(n, MP_JOB_ACK, mp_ms(now));
             count--;
         }
 }

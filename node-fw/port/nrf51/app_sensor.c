@@ -87,12 +87,12 @@ static void sample(const struct app_view *view)
 {
     struct sensor_reading *r = &sensor.reading;
     const uint32_t heard = view->radio->reports - sensor.heard;
-    const uint32_t passed_ms = (uint32_t)((view->now - sensor.sampled) / 1000);
-    if (passed_ms == 0)
+    const uint32_t passed = mp_ms(view->now - sensor.sampled) / 100; /* tenths of a second */
+    if (passed == 0)
         return;
     sensor.heard = view->radio->reports;
     sensor.sampled = view->now;
-    const uint32_t busy = (uint32_t)((uint64_t)heard * 60000 / passed_ms);
+    const uint32_t busy = heard * 600 / passed; /* 7 million advertisements are those of a day */
     r->busy = r->busy == 0 ? busy : r->busy - r->busy / 8 + busy / 8;
     r->has_warmth = measure_warmth(&r->warmth);
     sensor.life.samples++;
