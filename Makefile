@@ -54,7 +54,7 @@ say = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' $(1) '$(2)')
 LAYERS = proto node port release meshd sim test
 proto_DIRS = proto proto/object proto/mesh proto/hci
 node_DIRS = node-fw/core node-fw/boot node-fw/store
-port_DIRS = node-fw/port node-fw/port/posix node-fw/port/crypto
+port_DIRS = node-fw/port node-fw/port/posix node-fw/port/mcuboot node-fw/port/crypto
 release_DIRS = meshd/release
 meshd_DIRS = meshd/daemon meshd/ctl meshd/web
 sim_DIRS = sim sim/radio sim/world sim/air sim/field sim/engine sim/phy sim/fleet sim/baseline sim/result sim/run sim/validate
@@ -66,7 +66,7 @@ LAYER_SRC := $(foreach l,$(LAYERS),$(foreach d,$($(l)_DIRS),$(wildcard $(d)/*.c)
 MAIN_SRC := $(filter %_main.c,$(LAYER_SRC))
 TEST_SRC := $(foreach d,$(TEST_DIRS),$(wildcard tests/$(d)/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
-SIZE_SRC := $(wildcard tests/size/*.c)
+SIZE_SRC := $(wildcard tests/size/*.c tests/size/part/*.c)
 RUN_SRC := $(wildcard tests/run.c)
 ALL_SRC := $(LAYER_SRC) $(TEST_SRC) $(FUZZ_SRC) $(RUN_SRC) $(SIZE_SRC)
 ALL_HDR := $(foreach d,proto node-fw meshd sim tests,$(wildcard $(d)/*.h $(d)/*/*.h $(d)/*/*/*.h))
@@ -289,32 +289,9 @@ results: all $(BUILD)/tests/sim/results ## The protocol's figures from the simul
 	@BUILD=$(abspath $(BUILD)) $(BUILD)/tests/sim/results $(if $(QUICK),--quick,$(if $(SMALL),--small)) $(BUILD)/results$(if $(QUICK),-quick) $(BUILD)/results.json \
 	    $(if $(QUICK),$(BUILD)/RESULTS.md,docs/RESULTS.md)
 
-# --- size on a Cortex-M4 ----------------------------------------------------------------------------------------------
+# --- size -------------------------------------------------------------------------------------------------------------
 
-SIZE_DIR = $(BUILD)/size
-M4_FLAGS = -mcpu=cortex-m4 -mthumb -Os -ffunction-sections -fdata-sections -DMP_PROFILE_MCU
-size_obj = $(patsubst %.c,$(SIZE_DIR)/obj/%.o,$(foreach d,$(1),$(wildcard $(d)/*.c)))
-$(SIZE_DIR)/obj/%.o: %.c $(SIZE_DIR)/flags | $(FIRST)
-	$(call say,CC,$@)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CROSS)gcc $(CPPFLAGS) $(STD_FLAGS) $(M4_FLAGS) -MMD -MP -c $< -o $@
-$(SIZE_DIR)/flags: FORCE
-	$(Q)mkdir -p $(@D); echo '$(M4_FLAGS) $(STD_FLAGS)' | cmp -s - $@ || echo '$(M4_FLAGS) $(STD_FLAGS)' > $@
-$(eval $(call archive_rules,proto,$(SIZE_DIR),$(foreach d,$(proto_DIRS),$(wildcard $(d)/*.c))))
-$(eval $(call archive_rules,node,$(SIZE_DIR),$(foreach d,$(node_DIRS),$(wildcard $(d)/*.c))))
--include $(patsubst %.o,%.d,$(call size_obj,$(proto_DIRS) $(node_DIRS) tests/size))
-
-# Everything that node-fw's own code and tests/size/entry.c reach stays; the section .proto then holds what a node links of proto/.
-$(SIZE_DIR)/node.elf: tests/size/link.ld $(call size_obj,tests/size) $(SIZE_DIR)/lib/libproto.a $(SIZE_DIR)/lib/libnode.a
-	$(call say,LINK,$@)
-	$(Q)$(CROSS)gcc $(M4_FLAGS) -nostartfiles --specs=nano.specs --specs=nosys.specs -Wl,--gc-sections -Wl,--no-warn-rwx-segments \
-	    -Wl,-Map=$(SIZE_DIR)/node.map -T tests/size/link.ld $(filter %.o,$^) -Wl,--whole-archive $(SIZE_DIR)/lib/libnode.a \
-	    -Wl,--no-whole-archive $(SIZE_DIR)/lib/libproto.a -o $@
-$(BUILD)/size.json: $(SIZE_DIR)/node.elf tests/size/report.sh
-	$(Q)sh tests/size/report.sh $(CROSS) $< $(SIZE_DIR)/obj/tests/size/entry.o > $@
-
-size: $(BUILD)/size.json ## Flash and RAM of the protocol on a Cortex-M4, into build/size.json; fails above budget
-	@sh tests/size/check.sh $(BUILD)/size.json $(SIZE_DIR)/node.map
+include tests/size/size.mk
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
@@ -325,7 +302,7 @@ check: check-warnings check-includes check-headers check-format check-cppcheck c
 	@echo 'check: ok'
 
 # Compiled with -Werror: release is gcc, asan is clang.
-check-warnings: $(release_OBJ) $(asan_OBJ) $(mcu_OBJ) $(call size_obj,$(proto_DIRS) $(node_DIRS) tests/size)
+check-warnings: $(release_OBJ) $(asan_OBJ) $(mcu_OBJ) $(call size_obj,$(proto_DIRS) $(node_DIRS) $(SIZE_PART))
 check-includes: tests/check_includes.sh
 	@sh tests/check_includes.sh
 check-format: | $(FIRST)

@@ -163,12 +163,12 @@ static void add_insn(struct stack *s, struct stack_function *f, uint32_t address
     f->insn[f->insns++] = i;
 }
 
-/* "/path/name.c:123 (discriminator 1)": the path and its line, or NULL. */
+/* "path/name.c:123", its note taken off: the path and its line, or NULL. */
 static const char *source_line(struct stack *s, const char *text, unsigned *line)
 {
     const char *colon = strrchr(text, ':');
 
-    if (text[0] != '/' || colon == NULL || strtoul(colon + 1, NULL, 10) == 0)
+    if (colon == NULL || strtoul(colon + 1, NULL, 10) == 0)
         return NULL;
     *line = (unsigned)strtoul(colon + 1, NULL, 10);
     return keep(s, text, (size_t)(colon - text));
@@ -191,7 +191,7 @@ int stack_read(struct stack *s, const char *image, FILE *in)
             file = NULL;
         } else if (end != text && strncmp(end, ":\t", 2) == 0 && f != NULL) {
             add_insn(s, f, address, end + 2, file, line);
-        } else if (text[0] == '/') {
+        } else if (text[0] != ' ' && text[0] != '\n' && strstr(text, "():") == NULL) {
             text[strcspn(text, "\n")] = 0;
             char *note = strstr(text, " (");
             if (note != NULL)

@@ -360,7 +360,8 @@ static int go_on(struct walk *w, size_t at, struct state *s)
                (reg_list(i->args) >> PC & 1) != 0) {
         ends = !is_condition(i->op + (i->op[0] == 'p' ? 3 : 5));
     } else if (strncmp(i->op, "ldr", 3) == 0 && reg(i->args) == PC) {
-        if (strstr(i->args, "[sp]") == NULL) /* else the return of a function that saved lr alone */
+        /* The return of a function that saved lr alone, or a table of jumps behind the instruction. */
+        if (strstr(i->args, "[sp]") == NULL && strstr(i->args, "[pc, r") == NULL)
             add_call(f, i, 0, s->depth)->may_stay = true;
         ends = !is_condition(i->op + 3);
     } else if (strncmp(i->op, "mov", 3) == 0 && reg(i->args) == PC) {

@@ -1,16 +1,41 @@
 #!/bin/sh
-# Prints the sizes, the flash of each module, and fails when a budget is exceeded: check.sh SIZE_JSON LINK_MAP
+# Prints what `make size` found as tables, and fails when a budget is exceeded: check.sh SIZE_JSON SIZE_DIR
 set -eu
-cat "$1"
-# Map lines of the section: " .text.name 0xADDRESS 0xSIZE FILE", the name on a line of its own when it is long.
-awk '
-    function hex(s,   i, n) { n = 0; for (i = 3; i <= length(s); i++) n = n * 16 + index("123456789abcdef", substr(s, i, 1)); return n }
-    /^\.proto / { on = 1 } /^\.node / { on = 0 }
-    on && /libproto\.a\(/ {
-        size = hex($(NF - 1)); file = $NF; sub(/.*\(/, "", file); sub(/\.o\)/, "", file); sum[file] += size
-    }
-    END { for (f in sum) printf "  %6d %s\n", sum[f], f }' "$2" | sort -rn
-awk -F'[:,]' '
-    function limit(name, most) { if ($1 ~ "\"" name "\"") { if ($2 + 0 > most) { printf "size: %s is %d, at most %d\n", name, $2, most; bad = 1 } seen++ } }
-    { limit("mp_node_bytes", 1024); limit("proto_text_m4_bytes", 24576) }
-    END { if (seen != 2) { print "size: a number is missing"; bad = 1 } exit bad }' "$1"
+json=$1 dir=$2
+# Lines "KEY VALUE", those inside an object as "OBJECT.KEY VALUE".
+values=$(awk -F'[":, ]+' '
+    /\{$/ && NF > 2 { inside = $2 "."; next }
+    /^ *\}/ { inside = ""; next }
+    NF > 3 || /: *[0-9]/ { print inside $2, $3 }' "$json")
+value() { echo "$values" | awk -v k="$1" '$1 == k { n = $2; seen = 1 } END { if (seen) print n }'; }
+
+echo 'flash of proto/ on a Cortex-M4, by module'
+awk -v section=.proto -f tests/size/map.awk "$dir/node.map" | awk '/^[0-9]+ libproto/ { sub(/.*\(/, "", $2); sub(/\.o\)/, "", $2); printf "  %6d %s\n", $1, $2 }' | sort -rn
+for part in m0 m4; do
+    echo "deepest stacks on $part: depth, frame, function"
+    sed 's/^\([a-z]\)/  \1/' "$dir/$part/stack.txt"
+done
+echo "all, in bytes, *_instr and *_ops apart        m0      m4"
+for key in boot_text boot_crypto_text updater_text ram stack sign_instr chunk_instr boot_instr switch_ops; do
+    printf '  %-36s %9s %7s\n' $key "$(value m0.$key)" "$(value m4.$key)"
+done
+bad=0
+# limit WHAT NUMBER MOST: the number is there, and within its budget.
+limit() {
+    if [ -z "$2" ]; then
+        echo "size: $1 is missing"
+        bad=1
+    elif [ "$2" -gt "$3" ]; then
+        echo "size: $1 is $2, at most $3"
+        bad=1
+    fi
+}
+sum() { [ -n "$1" ] && [ -n "$2" ] && echo $(($1 + $2)) || true; }
+limit mp_node_bytes "$(value mp_node_bytes)" 1024
+limit proto_text_m4_bytes "$(value proto_text_m4_bytes)" 24576
+limit 'm4 boot_text' "$(value m4.boot_text)" 6144
+limit 'm4 updater_text' "$(value m4.updater_text)" 32768
+limit 'm0 bootloader with crypto' "$(sum "$(value m0.boot_text)" "$(value m0.boot_crypto_text)")" 40960
+limit 'm4 bootloader with crypto' "$(sum "$(value m4.boot_text)" "$(value m4.boot_crypto_text)")" 40960
+limit 'm0 ram and stack' "$(sum "$(value m0.ram)" "$(value m0.stack)")" 12288
+exit $bad

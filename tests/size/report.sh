@@ -1,17 +1,39 @@
 #!/bin/sh
-# Prints sizes as JSON: report.sh CROSS_PREFIX ELF ENTRY_OBJECT. What counts as proto/ is decided by link.ld.
+# Prints sizes as JSON: report.sh CROSS_PREFIX SIZE_DIR M0_BOOT_ELF M0_SLOT_ELF. Bytes, but for *_instr and *_ops.
 set -eu
-section() { "$1size" -A "$2" | awk -v s="$3" '$1 == s { n = $2 } END { if (n == "") exit 1; print n }'; }
-symbol() { "$1nm" -S "$2" | awk -v s="$3" '$4 == s { n = $2 } END { if (n == "") exit 1; print n }'; }
-text=$(section "$1" "$2" .proto)
-node=$((0x$(symbol "$1" "$3" size_of_mp_node)))
-relay=$((0x$(symbol "$1" "$3" size_of_mp_relay)))
-hci=$((0x$(symbol "$1" "$3" size_of_mp_hci)))
+cross=$1 dir=$2
+section() { "${cross}size" -A "$1" | awk -v s="$2" '$1 == s { n = $2 } END { if (n == "") exit 1; print n }'; }
+symbol() { "${cross}nm" -S -t d "$1" | awk -v s="$2" '$4 == s { n = $2 } END { if (n == "") exit 1; print n + 0 }'; }
+address() { "${cross}nm" -t d "$1" | awk -v s="$2" '$3 == s { n = $1 } END { if (n == "") exit 1; print n + 0 }'; }
+# objects MAP PATTERN: bytes of flash of objects whose name fits; whole MAP: of all.
+objects() { awk -v section=.text -f tests/size/map.awk "$1" | awk -v p="$2" '$2 ~ p { n += $1 } END { print n + 0 }'; }
+# part NAME BOOT_ELF SLOT_ELF
+part() {
+    boot_map=${2%.elf}.map slot_map=${3%.elf}.map
+    boot=$(section "$2" .text) slot=$(section "$3" .text)
+    crypto=$(objects "$boot_map" '^libsodium')
+    app=$(objects "$slot_map" '^app_')
+    # Data of the image up to where the application's begins; the handover in front of it is shared with the bootloader.
+    ram=$(($(address "$3" nrf51_updater_end) - 0x20000000))
+    stack=$(awk '/^(boot|slot) / && $2 > n { n = $2 } END { if (n == "") exit 1; print n }' "$dir/$1/stack.txt")
+    cat <<END
+  "$1": {
+    "boot_text": $((boot - crypto)),
+    "boot_crypto_text": $crypto,
+    "updater_text": $((slot - app)),
+    "ram": $ram,
+    "stack": $stack
+  },
+END
+}
+entry=$dir/obj/tests/size/part/entry.o
+printf '{\n'
+part m0 "$3" "$4"
+part m4 "$dir/m4/boot.elf" "$dir/m4/slot.elf"
 cat <<END
-{
-  "mp_node_bytes": $node,
-  "mp_relay_bytes": $relay,
-  "mp_hci_bytes": $hci,
-  "proto_text_m4_bytes": $text
+  "mp_node_bytes": $(symbol "$entry" size_of_mp_node),
+  "mp_relay_bytes": $(symbol "$entry" size_of_mp_relay),
+  "mp_hci_bytes": $(symbol "$entry" size_of_mp_hci),
+  "proto_text_m4_bytes": $(section "$dir/node.elf" .proto)
 }
 END
