@@ -53,6 +53,12 @@ extern const struct nf_storage nf_flash_storage;
 int nf_store_accept(const struct nf_flash *flash, const struct nf_layout *layout, const struct mp_crypto *crypto,
                     const uint8_t manifest[MP_MANIFEST_SIZE]);
 
+/*
+ * For a port whose bootloader moves images, before nf_store_init(): forgets what the other slot was being filled with,
+ * if that is this manifest (NULL: whatever it is). 0, MP_ERR_FORMAT (layout), MP_ERR_STORE.
+ */
+int nf_store_forget(const struct nf_flash *flash, const struct nf_layout *layout, const uint8_t *manifest);
+
 /* Factory: writes an image with tree and seal into a slot, erasing it first. payload: canonical. 0, or MP_ERR_FORMAT,
  * MP_ERR_ROOM, MP_ERR_CHUNK (not the manifest's), MP_ERR_STORE. memory: nf_slot_memory() bytes, free afterwards. */
 int nf_store_install(const struct nf_flash *flash, const struct nf_layout *layout, const struct mp_crypto *crypto,
