@@ -1,9 +1,9 @@
 /*
- * Flash over the part's memory controller (nRF51 Series Reference Manual 3.0, chapter 6; nRF51822 Product Specification
- * 3.x, non-volatile memory): pages of 1 KB, an erase halts the CPU for up to 22.3 ms, a word write for 46.3 us; a word
- * may be written twice between erases. This driver writes a word once, only over a blank one, so the seam calls the part
- * write-once. Writing is enabled around each word and each erase alone, and never in the bootloader's own region. User
- * information registers (UICR) lie outside the address range of this driver.
+ * Flash over the part's memory controller (nRF51 Series Reference Manual 3.0, NVMC): pages of 1 KB, an erase halts the
+ * CPU for about 22 ms, the write of a word for about 46 us. How often a word may be written between erases is limited
+ * (nWRITE, 2 on this family's later members). This driver writes a word once, only over a blank one, so the seam calls
+ * the part write-once. Writing is enabled around each word and each erase alone, and never in the bootloader's own
+ * region. User information registers (UICR) lie outside the address range of this driver.
  */
 #include "part.h"
 

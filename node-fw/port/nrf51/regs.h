@@ -1,5 +1,5 @@
 /*
- * Registers of the nRF51822 that this port uses. Offsets and fields: nRF51 Series Reference Manual version 3.0, the
+ * Registers of the nRF51822 that this port uses. Offsets and fields: nRF51 Series Reference Manual version 3.0,
  * chapter of each peripheral; core registers: ARMv6-M Architecture Reference Manual, chapter B3.
  */
 #ifndef NRF51_REGS_H
@@ -9,18 +9,18 @@
 
 #define NRF51_REG(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
-/* CLOCK and POWER (chapters 12, 13) */
+/* CLOCK and POWER */
 #define NRF51_HFCLKSTART NRF51_REG(0x40000000)
 #define NRF51_HFCLKSTARTED NRF51_REG(0x40000100)
 #define NRF51_RESETREAS NRF51_REG(0x40000400)
 #define NRF51_RESETREAS_DOG (1u << 1)
 #define NRF51_RESETREAS_LOCKUP (1u << 3)
 
-/* MPU (chapter 8): a set bit protects 4 KB of flash from writes and erases until the next reset */
+/* MPU: a set bit protects 4 KB of flash from writes and erases until the next reset */
 #define NRF51_MPU_PROTENSET0 NRF51_REG(0x40000600)
 #define NRF51_MPU_BLOCK 0x1000
 
-/* UART (chapter 29) */
+/* UART */
 #define NRF51_UART_STARTRX NRF51_REG(0x40002000)
 #define NRF51_UART_STARTTX NRF51_REG(0x40002008)
 #define NRF51_UART_STOPTX NRF51_REG(0x4000200C)
@@ -45,7 +45,7 @@
 #define NRF51_UART_CONFIG NRF51_REG(0x4000256C)
 #define NRF51_UART_CONFIG_HWFC 1u
 
-/* TIMER 0 to 2 (chapter 18) */
+/* TIMER 0 to 2 */
 #define NRF51_TIMER(n, offset) NRF51_REG(0x40008000u + 0x1000u * (n) + (offset))
 #define NRF51_TIMER_START(n) NRF51_TIMER(n, 0x000)
 #define NRF51_TIMER_CAPTURE(n, cc) NRF51_TIMER(n, 0x040 + 4 * (cc))
@@ -61,13 +61,13 @@
 #define NRF51_TIMER_PRESCALER(n) NRF51_TIMER(n, 0x510) /* 16 MHz / 2^value */
 #define NRF51_TIMER_CC(n, cc) NRF51_TIMER(n, 0x540 + 4 * (cc))
 
-/* TEMP (chapter 21) */
+/* TEMP */
 #define NRF51_TEMP_START NRF51_REG(0x4000C000)
 #define NRF51_TEMP_STOP NRF51_REG(0x4000C004)
 #define NRF51_TEMP_DATARDY NRF51_REG(0x4000C100)
 #define NRF51_TEMP_TEMP NRF51_REG(0x4000C508) /* signed, quarters of a degree Celsius */
 
-/* RNG (chapter 20) */
+/* RNG */
 #define NRF51_RNG_START NRF51_REG(0x4000D000)
 #define NRF51_RNG_STOP NRF51_REG(0x4000D004)
 #define NRF51_RNG_VALRDY NRF51_REG(0x4000D100)
@@ -77,7 +77,7 @@
 #define NRF51_RNG_CONFIG_DERCEN 1u
 #define NRF51_RNG_VALUE NRF51_REG(0x4000D508)
 
-/* WDT (chapter 24) */
+/* WDT */
 #define NRF51_WDT_START NRF51_REG(0x40010000)
 #define NRF51_WDT_CRV NRF51_REG(0x40010504) /* 32,768 Hz ticks */
 #define NRF51_WDT_RREN NRF51_REG(0x40010508)
@@ -86,7 +86,7 @@
 #define NRF51_WDT_RR0 NRF51_REG(0x40010600)
 #define NRF51_WDT_RELOAD 0x6E524635u
 
-/* NVMC (chapter 6) */
+/* NVMC */
 #define NRF51_NVMC_READY NRF51_REG(0x4001E400)
 #define NRF51_NVMC_CONFIG NRF51_REG(0x4001E504)
 #define NRF51_NVMC_CONFIG_READ 0
@@ -94,10 +94,10 @@
 #define NRF51_NVMC_CONFIG_ERASE 2
 #define NRF51_NVMC_ERASEPAGE NRF51_REG(0x4001E508)
 
-/* FICR (chapter 7): a number that no other part has */
+/* FICR: a number that no other part has */
 #define NRF51_FICR_DEVICEID(word) NRF51_REG(0x10000060 + 4 * (word))
 
-/* GPIO (chapter 14) */
+/* GPIO */
 #define NRF51_GPIO_OUTSET NRF51_REG(0x50000508)
 #define NRF51_GPIO_IN NRF51_REG(0x50000510)
 #define NRF51_GPIO_DIRSET NRF51_REG(0x50000518)
@@ -105,7 +105,7 @@
 #define NRF51_GPIO_PIN_CNF_INPUT 0u
 #define NRF51_GPIO_PIN_CNF_PULLUP (3u << 2)
 
-/* Interrupt numbers: position in the vector table behind the 16 of the core (chapter 5). */
+/* Interrupt numbers: position in the vector table behind the 16 of the core. */
 #define NRF51_IRQ_UART 2
 #define NRF51_IRQ_TIMER0 8
 #define NRF51_IRQ_TIMER2 10
