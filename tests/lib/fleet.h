@@ -30,7 +30,9 @@
 #define FLEET_NODES_MAX 32
 #define FLEET_BOOTS_MAX 128
 #define FLEET_PATH_MAX 240
+/* What is sold: programs, emulated parts. Models are numbered through, whatever product they belong to. */
 #define FLEET_PRODUCT 1
+#define FLEET_PART_PRODUCT 2
 
 /* A start of a node's program, as the air saw it. */
 struct fleet_boot {
@@ -65,7 +67,7 @@ struct fleet {
     char http[FLEET_PATH_MAX]; /* socket of the API */
     pid_t air, gateway;        /* 0 none */
     char publisher[FLEET_PATH_MAX];
-    unsigned part_models; /* bit m: model m is an nRF51, its images are BUILD/nrf51/node-STEM.{a,b}.bin */
+    unsigned part_models; /* bit m: model m is an nRF51 (FLEET_PART_PRODUCT), images BUILD/nrf51/node-STEM.{a,b}.bin */
     unsigned count;
     struct fleet_node node[FLEET_NODES_MAX];
     long log_offset; /* of the air's log, read so far */
@@ -78,9 +80,7 @@ _Noreturn void fleet_fail(struct fleet *f, const char *format, ...) __attribute_
 #define FLEET_REQUIRE(f, condition)                                                                                    \
     ((condition) ? (void)0 : fleet_fail((f), "%s:%d: not so: %s", __FILE__, __LINE__, #condition))
 
-/* --- life: each fails the fleet when it cannot
- * ------------------------------------------------------------------------
- */
+/* --- life: each fails the fleet when it cannot -------------------------------------------------------------------- */
 
 /* Makes the folder and starts the air. BUILD in the environment names the build folder, else the program's own place
  * does. */

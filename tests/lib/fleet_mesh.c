@@ -78,6 +78,14 @@ const char *fleet_bundle(const struct fleet *f, unsigned release)
     return path;
 }
 
+/* Number of the product that a model belongs to, as text. Static storage. */
+static const char *product_of(const struct fleet *f, unsigned model)
+{
+    static char text[16];
+    snprintf(text, sizeof text, "%d", f->part_models >> model & 1 ? FLEET_PART_PRODUCT : FLEET_PRODUCT);
+    return text;
+}
+
 /* Packs the image of a build for a model: one file of a process, two links for a part. */
 static void pack(struct fleet *f, const char *stem, const char *version, unsigned model, const char *packed)
 {
@@ -85,14 +93,14 @@ static void pack(struct fleet *f, const char *stem, const char *version, unsigne
     snprintf(number, sizeof number, "%u", model);
     if ((f->part_models >> model & 1) == 0) {
         snprintf(image[0], sizeof image[0], "%s/images/node-%s.bin", f->build, stem);
-        fleet_do(f, NULL, "image", "pack", image[0], "--product", "1", "--model", number, "--version", version, "-o",
-                 packed, NULL);
+        fleet_do(f, NULL, "image", "pack", image[0], "--product", product_of(f, model), "--model", number, "--version",
+                 version, "-o", packed, NULL);
         return;
     }
     for (unsigned i = 0; i < 2; i++)
         snprintf(image[i], sizeof image[i], "%s/nrf51/node-%s.%c.bin", f->build, stem, "ab"[i]);
     fleet_do(f, NULL, "image", "pack", image[0], image[1], "--base-a", PART_BASE_A, "--base-b", PART_BASE_B,
-             "--product", "1", "--model", number, "--version", version, "-o", packed, NULL);
+             "--product", product_of(f, model), "--model", number, "--version", version, "-o", packed, NULL);
 }
 
 void fleet_sign(struct fleet *f, unsigned release, const char *stem, unsigned models)
@@ -181,11 +189,9 @@ struct fleet_node *fleet_enter(struct fleet *f, const char *name, unsigned model
     snprintf(n->name, sizeof n->name, "%s", name);
     path_in(f, settings, name, ".settings");
     snprintf(number, sizeof number, "%u", model);
-    if (label != NULL)
-        fleet_do(f, &json, "provision", "--product", "1", "--model", number, "--name", name, "-o", settings, "--label",
-                 label, NULL);
-    else
-        fleet_do(f, &json, "provision", "--product", "1", "--model", number, "--name", name, "-o", settings, NULL);
+    const char *const option = label != NULL ? "--label" : NULL;
+    fleet_do(f, &json, "provision", "--product", product_of(f, model), "--model", number, "--name", name, "-o",
+             settings, option, label, NULL);
     n->id = (uint32_t)fleet_number(json, "node");
     cJSON_Delete(json);
     if (n->id == 0)
