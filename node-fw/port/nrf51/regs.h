@@ -1,6 +1,6 @@
 /*
  * Registers of the nRF51822 that this port uses. Offsets and fields: nRF51 Series Reference Manual version 3.0,
- * chapter of each peripheral; core registers: ARMv6-M Architecture Reference Manual, chapter B3.
+ * the chapter of each peripheral; core registers: ARMv6-M Architecture Reference Manual, chapter B3.
  */
 #ifndef NRF51_REGS_H
 #define NRF51_REGS_H
