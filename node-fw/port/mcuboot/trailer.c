@@ -289,23 +289,17 @@ static int pending_write(const struct nf_mcuboot_shape *shape, const struct nf_f
 int nf_mcuboot_set_pending(const struct nf_mcuboot_shape *shape, const struct nf_flash *flash,
                            const struct nf_mcuboot_area *slot, bool permanent)
 {
-    struct nf_mcuboot_fields f;
     struct nf_mcuboot_trailer t;
     uint8_t wanted = permanent ? NF_MCUBOOT_FLAG_SET : NF_MCUBOOT_FLAG_UNSET;
     int error = nf_mcuboot_trailer_read(&t, shape, flash, slot);
 
-    nf_mcuboot_fields(&f, shape);
     if (error != MP_OK)
         return error;
     if (t.magic == NF_MCUBOOT_MAGIC_GOOD && t.image_ok == wanted)
         return MP_OK;
-    if (t.magic == NF_MCUBOOT_MAGIC_GOOD && t.image_ok == NF_MCUBOOT_FLAG_SET)
+    if (t.magic == NF_MCUBOOT_MAGIC_GOOD && t.image_ok != NF_MCUBOOT_FLAG_BAD)
         return MP_ERR_STATE;
-    /* The magic was written after an erase of its page was complete, so what is blank in there can be programmed. */
-    if (t.magic == NF_MCUBOOT_MAGIC_GOOD && t.image_ok == NF_MCUBOOT_FLAG_UNSET)
-        error = flag_set(flash, slot, f.image_ok);
-    else
-        error = pending_write(shape, flash, slot, permanent);
+    error = pending_write(shape, flash, slot, permanent);
     if (error == MP_OK)
         error = nf_mcuboot_trailer_read(&t, shape, flash, slot);
     return error == MP_OK && t.magic == NF_MCUBOOT_MAGIC_GOOD && t.image_ok == wanted ? MP_OK : MP_ERR_STORE;
@@ -332,7 +326,7 @@ int nf_mcuboot_set_confirmed(const struct nf_mcuboot_shape *shape, const struct 
     if (t.image_ok == NF_MCUBOOT_FLAG_UNSET)
         error = flag_set(flash, slot, f.image_ok);
     /* MCUboot sets this one before it starts the image, and goes on when that failed. */
-    if (error == MP_OK && shape->mode == NF_MCUBOOT_XIP_REVERT && t.copy_done == NF_MCUBOOT_FLAG_UNSET)
+    if (error == MP_OK && !is_swapping(shape) && t.copy_done == NF_MCUBOOT_FLAG_UNSET)
         error = flag_set(flash, slot, f.copy_done);
     if (error == MP_OK)
         error = nf_mcuboot_trailer_read(&t, shape, flash, slot);

@@ -110,8 +110,8 @@ int nf_mcuboot_trailer_erase(const struct nf_mcuboot_shape *shape, const struct 
 
 /*
  * Asks for the image in this slot (the one that does not run) at the next reset: for one boot, or for good. 0 (also
- * when that was asked for already), MP_ERR_STATE (it is asked for for good, and now for one boot), MP_ERR_STORE (not
- * asked for, or not read back).
+ * when the same was asked for already), MP_ERR_STATE (the other one was: nf_mcuboot_trailer_erase() comes first),
+ * MP_ERR_STORE (not asked for, or not read back).
  */
 int nf_mcuboot_set_pending(const struct nf_mcuboot_shape *shape, const struct nf_flash *flash,
                            const struct nf_mcuboot_area *slot, bool permanent);
