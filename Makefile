@@ -58,7 +58,7 @@ port_DIRS = node-fw/port node-fw/port/posix node-fw/port/mcuboot node-fw/port/cr
 release_DIRS = meshd/release
 meshd_DIRS = meshd/daemon meshd/ctl meshd/web
 sim_DIRS = sim sim/radio sim/world sim/air sim/field sim/engine sim/phy sim/fleet sim/baseline sim/result sim/run sim/validate
-test_DIRS = tests/lib
+test_DIRS = tests/lib tests/port
 # Folders of test programs: test_NAME.c and NAME_main.c are programs, every other .c file is shared by the folder's programs.
 TEST_DIRS = unit attack e2e power bench demo sim emu
 
@@ -87,7 +87,7 @@ DEPS_PACKAGES_CROSS = gcc-arm-none-eabi libnewlib-arm-none-eabi
 DEPS_PACKAGES_PART = $(DEPS_PACKAGES_CROSS) dpkg-dev qemu-system-arm
 
 # What the goals at hand need comes before any compiler runs. `make` alone installs nothing.
-DEPS_GOALS_BUILD = deps demo sim-demo test unit fuzz bench bench-sim results size check
+DEPS_GOALS_BUILD = deps demo demo-mcu sim-demo test unit fuzz bench bench-sim results size check
 DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps sim-demo test unit bench-sim results check)
 DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
@@ -193,7 +193,7 @@ IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/i
 
 # --- targets ----------------------------------------------------------------------------------------------------------
 
-.PHONY: all help deps hint demo sim-demo test unit fuzz bench bench-sim results size check format install clean FORCE
+.PHONY: all help deps hint demo demo-mcu sim-demo test unit fuzz bench bench-sim results size check format install clean FORCE
 FORCE:
 
 all: $(PROGRAMS) ## Programs, into build/bin
@@ -269,6 +269,13 @@ DEMO = $(patsubst tests/demo/%_main.c,$(BUILD)/tests/demo/%,$(wildcard tests/dem
 DEMO_IMAGES = $(patsubst %,$(BUILD)/images/node-%.bin,1.0.0 2.0.0 3.0.0-selftest 3.0.1-hang)
 demo: all $(DEMO_IMAGES) $(DEMO) ## One gateway, 24 nodes, a good release and two bad ones; last line: demo: ok
 	@BUILD=$(abspath $(BUILD)) $(or $(DEMO),false)
+
+# The same with emulated microcontrollers beside node processes.
+DEMO_MCU = $(BUILD)/tests/demo/demo-mcu
+DEMO_MCU_IMAGES = $(patsubst %,$(BUILD)/images/node-%.bin,1.0.0 2.0.0 2.1.0) $(NRF51_DIR)/boot.bin \
+    $(call nrf51_images,1.0.0 2.0.0 2.1.0 3.0.1-hang 3.0.2-crash)
+demo-mcu: all $(DEMO_MCU_IMAGES) $(DEMO_MCU) ## Eight emulated nRF51822, eight node processes, one gateway, two products; last line: demo-mcu: ok
+	@BUILD=$(abspath $(BUILD)) $(DEMO_MCU)
 
 # Every benchmark takes the file to write its JSON object to, and prints what a person wants to read.
 BENCHES = $(patsubst tests/bench/%_main.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*_main.c))
