@@ -67,7 +67,8 @@ static int scan(const struct nf_flash *flash, const struct nf_layout *layout, st
         uint32_t used = 0;
         bool is_newest = false;
 
-        for (uint32_t cell = 0; cell < cells; cell++) {
+        /* The newest comes first; what is older needs no CRC then. */
+        for (uint32_t cell = cells; cell-- > 0;) {
             uint8_t data[BOOT_RECORD_SIZE];
             struct boot_record r;
             uint32_t at = layout->boot_record + page * flash->page_size + cell * BOOT_RECORD_SIZE;
@@ -75,8 +76,9 @@ static int scan(const struct nf_flash *flash, const struct nf_layout *layout, st
 
             if (is_read && nf_flash_is_blank(flash, at, data, sizeof data))
                 continue;
-            used = cell + 1;
-            if (!is_read || boot_record_get(&r, data) != MP_OK || r.sequence <= c->newest.sequence)
+            if (used == 0)
+                used = cell + 1;
+            if (!is_read || mp_get32(data) <= c->newest.sequence || boot_record_get(&r, data) != MP_OK)
                 continue;
             c->newest = r;
             c->page = page;
