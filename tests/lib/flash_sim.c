@@ -63,13 +63,12 @@ static void frame_take(struct flash_sim *s, uint32_t address)
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* What a cipher makes of contents that were never enciphered: bytes that depend on the place and the contents. */
-static uint8_t deciphered(uint32_t address, uint8_t raw)
+static void decipher(uint32_t address, uint8_t *data, uint32_t len)
 {
-    uint32_t x = (address + 0x1000u * raw) * 0x9E3779B1u;
-
-    x ^= x >> 15;
-    x *= 0x85EBCA77u;
-    return (uint8_t)(x >> 24);
+    for (uint32_t i = 0; i < len; i++) {
+        uint32_t x = (address + i + 0x1000u * data[i]) * 0x9E3779B1u;
+        data[i] = (uint8_t)((x ^ x >> 15) * 0x85EBCA77u >> 24);
+    }
 }
 
 /* Bytes of one page. */
@@ -91,10 +90,13 @@ static int page_read(const struct flash_sim *s, uint32_t address, uint8_t *data,
     }
     if (!is_encrypted)
         return (any & TORN) != 0 ? NF_FLASH_UNCORRECTABLE : NF_FLASH_OK;
-    if ((any & TORN) != 0 || (all & PROGRAMMED) == 0)
-        for (uint32_t i = 0; i < len; i++)
-            if (!is_framed(s, address) || (s->state[(from + i) / granule] & (PROGRAMMED | TORN)) != PROGRAMMED)
-                data[i] = deciphered(address + i, data[i]);
+    for (uint32_t i = 0, n; i < len && ((any & TORN) != 0 || (all & PROGRAMMED) == 0); i += n) {
+        uint8_t state = is_framed(s, address) ? s->state[(from + i) / granule] : 0;
+        n = granule - (address + i) % granule;
+        n = n < len - i ? n : len - i;
+        if ((state & TORN) != 0 || ((state & PROGRAMMED) == 0 && (address + i) / granule % 3 != 0))
+            decipher(address + i, data + i, n);
+    }
     return NF_FLASH_OK;
 }
 

@@ -58,7 +58,8 @@ void flash_sim_init(struct flash_sim *sim, uint32_t size, uint32_t page_size, ui
 /* The part takes at most `writes` (1 to 3) programs of a granule between erases. */
 void flash_sim_limit_writes(struct flash_sim *sim, unsigned writes);
 /* The part lies behind transparent encryption, as ESP32's (Espressif's documentation, "Flash Encryption"): erased flash
- * and what a cut left half programmed read as the cipher makes of them, never as uncorrectable. Right after init. */
+ * and what a cut left half programmed read as the cipher makes of them, never as uncorrectable; every third granule that
+ * is erased reads as ones nevertheless, since nothing forbids it. Right after init. */
 void flash_sim_encrypt(struct flash_sim *sim);
 /* Cuts power at operation `at` (0 is the first since init). */
 void flash_sim_cut_at(struct flash_sim *sim, uint64_t at, enum flash_sim_cut cut);

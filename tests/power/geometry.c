@@ -1,7 +1,5 @@
 #include "geometry.h"
 
-#include <string.h>
-
 #include "node-fw/port/nrf51/map.h"
 #include "proto/mp_wire.h"
 
@@ -79,21 +77,37 @@ const struct geometry geometries[GEOMETRIES] = {
      .log_room = 3000},
 };
 
+/* Fills the live group of a new object log: pages that cuts have closed, then small records. */
+static bool log_age(const struct geometry *g, struct rig *r)
+{
+    struct flash_sim *sim = &r->sim;
+    struct nf_objects objects;
+    uint8_t filler[100] = {0};
+
+    if (nf_objects_mount(&objects, &sim->flash, &r->layout) != MP_OK ||
+        nf_objects_put(&objects, NF_KIND_APP, 0, filler, sizeof filler) != MP_OK)
+        return false;
+    for (uint32_t i = 1; objects.next + g->log_room < objects.group_size; i++) {
+        bool is_cut = objects.next + g->part.page_size + g->log_room < objects.group_size;
+
+        mp_put32(filler, i);
+        if (is_cut)
+            flash_sim_cut_at(sim, sim->ops, FLASH_SIM_TORN_FIRST);
+        if ((nf_objects_put(&objects, NF_KIND_APP, 0, filler, sizeof filler) == MP_OK) == is_cut)
+            return false;
+        flash_sim_power_on(sim);
+        if (nf_objects_mount(&objects, &sim->flash, &r->layout) != MP_OK)
+            return false;
+    }
+    return true;
+}
+
 bool geometry_age(const struct geometry *g, struct rig *r)
 {
     struct boot_record record = {.state = BOOT_CONFIRMED, .release = 1};
-    struct nf_objects objects;
-    uint8_t filler[MP_RECORD_MAX] = {0};
 
     for (uint32_t i = 0; i + 2 < g->part.page_size / BOOT_RECORD_SIZE; i++)
         if (boot_append(&r->sim.flash, &r->layout, &record) != MP_OK)
             return false;
-    if (nf_objects_mount(&objects, &r->sim.flash, &r->layout) != MP_OK)
-        return false;
-    for (uint32_t i = 0; objects.sequence == 0 || objects.next + g->log_room < objects.group_size; i++) {
-        mp_put32(filler, i);
-        if (nf_objects_put(&objects, NF_KIND_APP, 0, filler, 100) != MP_OK)
-            return false;
-    }
-    return true;
+    return log_age(g, r);
 }

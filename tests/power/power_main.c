@@ -23,7 +23,7 @@
 
 enum stage { STAGE_STAGE, STAGE_OPEN, STAGE_REVERT, STAGE_BAD, STAGE_NEXT, STAGE_BACK, STAGE_DONE };
 enum { OPS_MAX = 2000, SNAPSHOTS_MAX = 2000, STEPS_MAX = 4000, NO_OP = -1 };
-enum { FULL_RUN_EVERY = 16 }; /* second cuts: one of so many is followed to the end of the life */
+enum { FULL_RUN_EVERY = 32 }; /* second cuts: one of so many is followed to the end of the life */
 
 /* Everything that a snapshot holds. */
 struct world {
