@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NF_LINE_MAX 120 /* with the closing zero */
+#define NF_LINE_MAX 200 /* with the closing zero */
 
 struct nf_line {
     size_t length;
