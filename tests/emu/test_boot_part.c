@@ -118,20 +118,26 @@ static void the_exports_are_where_images_look(void **state)
 
 /* --- failing images ----------------------------------------------------------------------------------------------- */
 
-/* Confirmed in the factory, crashes soon after each start: started again and again, ever more slowly; never given up,
- * since there is nothing else. */
-static void a_confirmed_image_that_fails_is_slowed_down(void **state)
+/* A fleet of one part n1 with this image in slot A. Not started. */
+static struct fleet_part *open_part(struct fleet *f, const char *name, const char *stem)
 {
-    struct fleet *f = &fleet;
-    (void)state;
-    fleet_open(f, &(struct fleet_options){.name = "crashing",
+    fleet_open(f, &(struct fleet_options){.name = name,
                                           .text = "[scenario]\nname = test\nseed = 11\n[topology]\nkind = line\n"
                                                   "nodes = 2\nspacing = 2 m\nfirst = gw\nprefix = n\n"});
     f->part_models = 1u << MODEL;
     fleet_network(f);
     fleet_gateway_start(f);
-    fleet_release(f, 1, "3.0.2-crash", 1u << MODEL);
-    struct fleet_part *p = fleet_part_add(f, "n1", MODEL, NULL, 1, 0);
+    fleet_release(f, 1, stem, 1u << MODEL);
+    return fleet_part_add(f, "n1", MODEL, NULL, 1, 0);
+}
+
+/* Confirmed in the factory, crashes soon after each start: started again and again, ever more slowly; never given up,
+ * since there is nothing else. */
+static void a_confirmed_image_that_fails_is_slowed_down(void **state)
+{
+    struct fleet *f = &fleet;
+    struct fleet_part *p = open_part(f, "crashing", "3.0.2-crash");
+    (void)state;
     fleet_part_start(f, p);
     qemu_pass(&p->qemu, 13000, 120);
     fleet_witness(f);
@@ -144,6 +150,33 @@ static void a_confirmed_image_that_fails_is_slowed_down(void **state)
                          p->node->boot[1].at_us - p->node->boot[0].at_us);
 }
 
+static bool has_booted(struct fleet *f, void *ctx)
+{
+    const struct fleet_part *p = ctx;
+    (void)f;
+    return p->node->boots > 0;
+}
+
+/* Slot A holds what is confirmed, damaged in flash; slot B another whole image: that one is booted, and the record says
+ * why. */
+static void a_damaged_image_gives_way_to_the_other(void **state)
+{
+    struct fleet *f = &fleet;
+    char manifest[FLEET_PATH_MAX], payload[FLEET_PATH_MAX];
+    struct boot_record record;
+    struct fleet_part *p = open_part(f, "damage", "1.0.0");
+    (void)state;
+    fleet_sign(f, 2, "2.0.0", 1u << MODEL);
+    fleet_factory(f, 2, MODEL, manifest, payload);
+    FLEET_REQUIRE(f, part_flash_install(p->flash, manifest, payload, 1) == 0);
+    p->flash[NRF51_SLOT_A + 0x9001] ^= 0x10;
+    fleet_part_start(f, p);
+    fleet_wait(f, 60, "n1 to start", has_booted, p);
+    FLEET_REQUIRE(f, strcmp(fleet_runs(p->node), "2.0.0") == 0);
+    FLEET_REQUIRE(f, fleet_part_record(p, &record) && record.state == BOOT_CONFIRMED && record.home == 1);
+    FLEET_REQUIRE(f, record.reason == MP_REASON_CORRUPT_HOME);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +184,7 @@ int main(void)
         EMU_TEST(recovery_ends_with_a_reset),
         EMU_TEST(the_exports_are_where_images_look),
         cmocka_unit_test_setup_teardown(a_confirmed_image_that_fails_is_slowed_down, fleet_setup, fleet_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_image_gives_way_to_the_other, fleet_setup, fleet_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

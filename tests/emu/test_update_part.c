@@ -174,49 +174,6 @@ static void parts_in_both_slots_are_updated_twice(void **state)
     }
 }
 
-struct boots_wanted {
-    const struct fleet_node *node;
-    unsigned boots;
-};
-
-static bool has_booted(struct fleet *f, void *ctx)
-{
-    const struct boots_wanted *w = ctx;
-    (void)f;
-    return w->node->boots >= w->boots;
-}
-
-/* Resets a part and waits until its image has told the air what it is. */
-static void reset_part(struct fleet *f, struct fleet_part *p)
-{
-    struct boots_wanted wanted = {.node = p->node, .boots = p->node->boots + 1};
-    const double from = fleet_now();
-    qemu_reset(&p->qemu);
-    fleet_wait(f, 30, "the part to start again", has_booted, &wanted);
-    printf("%s: %.2f s from reset to radio\n", p->node->name, fleet_now() - from);
-}
-
-/* A part whose home image is damaged in flash boots the other one, and says so in its record. */
-static void a_damaged_image_gives_way_to_the_other(void **state)
-{
-    struct fleet *f = &fleet;
-    struct boot_record record;
-    const uint8_t zeros[4] = {0};
-    (void)state;
-    start(f, "damage", 1);
-    fleet_release(f, 2, "2.0.0", 1u << MODEL);
-    fleet_rollout(f, 2, ALL);
-    fleet_wait_phase(f, 200, 2, "done");
-    struct fleet_part *p = f->node[0].part;
-    reset_part(f, p);
-    FLEET_REQUIRE(f, home_of(f, p) == 1 && strcmp(fleet_runs(p->node), "2.0.0") == 0);
-    qemu_poke(&p->qemu, NRF51_SLOT_B + 0x9000, zeros, sizeof zeros);
-    reset_part(f, p);
-    FLEET_REQUIRE(f, strcmp(fleet_runs(p->node), "1.0.0") == 0);
-    FLEET_REQUIRE(f, fleet_part_record(p, &record) && record.state == BOOT_CONFIRMED && record.home == 0);
-    FLEET_REQUIRE(f, record.reason == MP_REASON_CORRUPT_HOME);
-}
-
 static bool gave_up(struct fleet *f, void *ctx)
 {
     const unsigned *release = ctx;
@@ -268,7 +225,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(parts_in_both_slots_are_updated_twice, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_damaged_image_gives_way_to_the_other, setup, teardown),
         cmocka_unit_test_setup_teardown(images_that_fail_are_given_up, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,27 +79,42 @@ static long take(const char *path, uint8_t *data, size_t cap)
     return is_whole ? (long)n : complain(path, "empty, or too large");
 }
 
-static int install(const struct part_flash *what, const struct nf_flash *flash)
+static int take_manifest(const char *path, uint8_t raw[MP_MANIFEST_SIZE], struct mp_manifest *m)
 {
-    const struct mp_crypto *crypto = crypto_sodium();
+    if (take(path, raw, MP_MANIFEST_SIZE) != MP_MANIFEST_SIZE || mp_manifest_get(m, raw, MP_MANIFEST_SIZE) != 0)
+        return complain(path, "not a manifest");
+    return 0;
+}
+
+int part_flash_install(uint8_t out[PART_FLASH_SIZE], const char *manifest, const char *payload, unsigned slot)
+{
+    const struct nf_flash flash = part_flash_over(out);
+    uint8_t raw[MP_MANIFEST_SIZE];
+    struct mp_manifest m;
+    uint8_t *data = malloc(NRF51_SLOT_SIZE), *memory = malloc(nf_slot_memory(&flash, &layout));
+    int rc = data != NULL && memory != NULL ? take_manifest(manifest, raw, &m) : complain("factory", "no memory");
+    const long len = rc == 0 ? take(payload, data, NRF51_SLOT_SIZE) : -1;
+    if (rc == 0 &&
+        (len < 0 || nf_store_install(&flash, &layout, crypto_sodium(), slot & 1, raw, data, (size_t)len, memory) != 0))
+        rc = complain(payload, "cannot be installed");
+    free(data);
+    free(memory);
+    return rc;
+}
+
+static int install_home(uint8_t out[PART_FLASH_SIZE], const struct part_flash *what)
+{
+    const struct nf_flash flash = part_flash_over(out);
     uint8_t raw[MP_MANIFEST_SIZE];
     struct mp_manifest m;
     struct boot_record record = {.state = BOOT_CONFIRMED, .home = (uint8_t)(what->slot & 1)};
-    uint8_t *payload = malloc(NRF51_SLOT_SIZE), *memory = malloc(nf_slot_memory(flash, &layout));
-    int rc = payload != NULL && memory != NULL ? 0 : complain("factory", "no memory");
-    const long len = rc == 0 ? take(what->payload, payload, NRF51_SLOT_SIZE) : -1;
-    if (len < 0 || take(what->manifest, raw, sizeof raw) != sizeof raw || mp_manifest_get(&m, raw, sizeof raw) != 0)
-        rc = complain(what->manifest, "not a manifest");
-    if (rc == 0 && nf_store_install(flash, &layout, crypto, record.home, raw, payload, (size_t)len, memory) != 0)
-        rc = complain(what->payload, "cannot be installed");
-    free(payload);
-    free(memory);
-    if (rc != 0)
-        return rc;
+    if (part_flash_install(out, what->manifest, what->payload, what->slot) != 0 ||
+        take_manifest(what->manifest, raw, &m) != 0)
+        return -1;
     record.floor = m.security_counter;
     record.release = m.release;
-    mp_manifest_id(crypto, raw, record.id);
-    return boot_append(flash, &layout, &record) == 0 ? 0 : complain("factory", "no boot record");
+    mp_manifest_id(crypto_sodium(), raw, record.id);
+    return boot_append(&flash, &layout, &record) == 0 ? 0 : complain("factory", "no boot record");
 }
 
 int part_flash_build(uint8_t out[PART_FLASH_SIZE], const struct part_flash *what)
@@ -117,5 +132,5 @@ int part_flash_build(uint8_t out[PART_FLASH_SIZE], const struct part_flash *what
         if (nf_settings_store(&settings, &flash, &layout) != 0)
             return complain(what->settings, "cannot be written");
     }
-    return what->manifest != NULL ? install(what, &flash) : 0;
+    return what->manifest != NULL ? install_home(out, what) : 0;
 }

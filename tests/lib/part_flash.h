@@ -21,6 +21,9 @@ struct part_flash {
 /* Fills out. 0, or -1 after a sentence on standard output. */
 int part_flash_build(uint8_t out[PART_FLASH_SIZE], const struct part_flash *what);
 
+/* Writes an image with its seal into a slot of such a flash; the boot record stays. 0, or -1 after a sentence. */
+int part_flash_install(uint8_t out[PART_FLASH_SIZE], const char *manifest, const char *payload, unsigned slot);
+
 /* Flash over such an image, by the part's rules: a seam for host code that looks into it. It refers to the image. */
 struct nf_flash part_flash_over(uint8_t image[PART_FLASH_SIZE]);
 const struct nf_layout *part_flash_layout(void);
