@@ -183,10 +183,10 @@ PROGRAMS = $(foreach m,$(MAIN_SRC),$(VARIANT_DIR)/bin/$(call program_name,$(m)))
 -include node-fw/port/posix/image.mk
 # Cryptography for parts, from libsodium's source
 include node-fw/port/crypto/sodium.mk
-# Firmware that tests run on emulated parts
-include $(wildcard tests/emu/firmware/*.mk)
 # Firmware for the nRF51822: build/nrf51/boot.*, build/nrf51/node-VERSION[-FAULT].{a,b}.bin
 include node-fw/port/nrf51/nrf51.mk
+# Firmware that tests run on emulated parts
+include $(wildcard tests/emu/firmware/*.mk)
 # Those that the demo and the end-to-end tests install: good ones, and one with each fault.
 IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/images/node-%.bin, \
     1.0.0 2.0.0 2.1.0 3.0.0-selftest 3.0.1-hang 3.0.2-crash 3.0.3-mute))
