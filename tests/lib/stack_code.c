@@ -323,6 +323,18 @@ static bool is_return(const struct stack_function *f, size_t at)
     return false;
 }
 
+/* Whether "ldr pc, ..." takes its word from a table of jumps behind it: relative to pc, or to what was just set to that. */
+static bool is_table_jump(const struct stack_function *f, size_t at)
+{
+    const char *base = strchr(f->insn[at].args, '[');
+    const struct stack_insn *before = at > 0 ? &f->insn[at - 1] : NULL;
+
+    if (base == NULL || strstr(base, "lsl #2]") == NULL)
+        return false;
+    return reg(base + 1) == PC || (before != NULL && strncmp(before->op, "add", 3) == 0 &&
+                                   reg(before->args) == reg(base + 1) && reg(operand(before->args, 1)) == PC);
+}
+
 /* Where a path goes on after instruction `at`, in state s. 0, or -1. */
 static int go_on(struct walk *w, size_t at, struct state *s)
 {
@@ -360,8 +372,8 @@ static int go_on(struct walk *w, size_t at, struct state *s)
                (reg_list(i->args) >> PC & 1) != 0) {
         ends = !is_condition(i->op + (i->op[0] == 'p' ? 3 : 5));
     } else if (strncmp(i->op, "ldr", 3) == 0 && reg(i->args) == PC) {
-        /* The return of a function that saved lr alone, or a table of jumps behind the instruction. */
-        if (strstr(i->args, "[sp]") == NULL && strstr(i->args, "[pc, r") == NULL)
+        /* "[sp], #4" is the return of a function that saved lr alone. */
+        if (strstr(i->args, "[sp]") == NULL && !is_table_jump(f, at))
             add_call(f, i, 0, s->depth)->may_stay = true;
         ends = !is_condition(i->op + 3);
     } else if (strncmp(i->op, "mov", 3) == 0 && reg(i->args) == PC) {

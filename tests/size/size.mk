@@ -34,8 +34,10 @@ $(SIZE_DIR)/node.elf: $(SIZE_PART)/entry.ld $(SIZE_DIR)/obj/$(SIZE_PART)/entry.o
 # --- the firmware for a Cortex-M4 -------------------------------------------------------------------------------------
 
 SIZE_M4 = $(SIZE_DIR)/m4
-SIZE_M4_FLAGS = $(subst $(SODIUM_CPU_m0),$(SODIUM_CPU_m4),$(NRF51_FLAGS))
-SIZE_M4_LDFLAGS = $(subst $(SODIUM_CPU_m0),$(SODIUM_CPU_m4),$(NRF51_LDFLAGS))
+# Optimised as a whole, as the POSIX node is. What the linker script or this Makefile tells by its object's name is not.
+SIZE_M4_FLAGS = $(subst $(SODIUM_CPU_m0),$(SODIUM_CPU_m4),$(NRF51_FLAGS)) -flto
+SIZE_M4_LDFLAGS = $(subst $(SODIUM_CPU_m0),$(SODIUM_CPU_m4),$(NRF51_LDFLAGS)) -Os -g -flto -flto-partition=one
+$(patsubst %,$(SIZE_M4)/obj/$(NRF51_PORT)/%.o,app_sensor app_fault mem): SIZE_M4_FLAGS += -fno-lto
 size_m4_obj = $(patsubst %.c,$(SIZE_M4)/obj/%.o,$(1))
 SIZE_M4_OWN = $(addprefix $(NRF51_PORT)/,$(NRF51_OWN:=.c))
 $(SIZE_M4)/obj/$(NRF51_PORT)/mem.o: SIZE_M4_FLAGS += -ffreestanding -fno-tree-loop-distribute-patterns
@@ -71,10 +73,34 @@ $(SIZE_DIR)/%/stack.txt: $(SIZE_DIR)/%/boot.dis $(SIZE_DIR)/%/slot.dis tests/siz
 	$(call say,STACK,$@)
 	$(Q)$(SIZE_STACK) tests/size/indirect.txt boot=$(SIZE_DIR)/$*/boot.dis slot=$(SIZE_DIR)/$*/slot.dis > $@
 
+# --- cost: an image of the part that measures itself, and who runs it ---------------------------------------------------
+
+SIZE_COST = $(SIZE_DIR)/cost
+# By its name an application: its own data are no part of the budget of RAM that slot.ld checks.
+SIZE_COST_OBJ = $(SIZE_DIR)/app_cost.o
+$(SIZE_COST_OBJ): $(SIZE_PART)/cost.c $(NRF51_DIR)/flags | $(FIRST)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CROSS)gcc $(CPPFLAGS) $(STD_FLAGS) $(NRF51_FLAGS) -MMD -MP -c $< -o $@
+-include $(SIZE_COST_OBJ:.o=.d)
+$(SIZE_COST).%.elf: $(NRF51_DIR)/slot.%.ld $(SIZE_COST_OBJ) $(call nrf51_obj,$(NRF51_NODE_SRC))
+	$(call say,LINK,$@)
+	$(Q)$(CROSS)gcc $(NRF51_LDFLAGS) -T $< $(filter %.o,$^) -o $@
+$(SIZE_COST).%.bin: $(SIZE_COST).%.elf
+	$(Q)$(CROSS)objcopy -O binary $< $@
+SIZE_COST_ARCHIVES = $(foreach l,test node port proto,$(BUILD)/lib/lib$(l).a)
+$(BUILD)/tests/size/cost: $(BUILD)/obj/tests/size/cost_main.o $(SIZE_COST_ARCHIVES)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $< -Wl,--start-group $(SIZE_COST_ARCHIVES) -Wl,--end-group $(LDFLAGS) $(LIBS) -o $@
+$(SIZE_COST).txt: $(BUILD)/tests/size/cost $(NRF51_DIR)/boot.bin $(SIZE_COST).a.bin $(SIZE_COST).b.bin $(call nrf51_images,$(SIZE_IMAGE:node-%=%))
+	$(call say,RUN,$@)
+	$(Q)$< $(NRF51_DIR)/boot.bin $(SIZE_COST) $(SIZE_COST).a.elf $(NRF51_DIR)/$(SIZE_IMAGE) > $@
+
 # --- the report -------------------------------------------------------------------------------------------------------
 
 $(BUILD)/size.json: $(SIZE_DIR)/node.elf $(SIZE_M4)/boot.elf $(SIZE_M4)/slot.elf $(SIZE_DIR)/m0/stack.txt $(SIZE_M4)/stack.txt \
-    tests/size/report.sh tests/size/map.awk
+    $(SIZE_COST).txt tests/size/report.sh tests/size/map.awk
 	$(Q)sh tests/size/report.sh $(CROSS) $(SIZE_DIR) $(NRF51_DIR)/boot.elf $(NRF51_DIR)/$(SIZE_IMAGE).a.elf > $@
 
 size: $(BUILD)/size.json ## Flash, RAM, stack and cost of the firmware on Cortex-M0 and M4, into build/size.json; fails above budget
