@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "conform.h"
-#include "node-fw/port/cause.h"
 #include "node-fw/port/line.h"
 #include "proto/hci/hci_defs.h"
 #include "proto/mp_wire.h"
