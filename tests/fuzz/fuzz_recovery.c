@@ -13,7 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { KINDS = 2, STEPS_MAX = 64, PIECES_MAX = 80 };
 
-static const struct rig_part kinds[KINDS] = {{"word", 1024, 4, false, true}, {"once", 2048, 8, true, true}};
+static const struct rig_part kinds[KINDS] = {
+    {.name = "word", .page_size = 1024, .granule = 4, .relocates = true},
+    {.name = "once", .page_size = 2048, .granule = 8, .write_once = true, .relocates = true}};
 static struct recovery_part start[KINDS][2], part; /* blank; with image 1 in slot 0 */
 static struct rig_image images[KINDS][RIG_IMAGES];
 static uint8_t settings[MP_SETTINGS_SIZE];

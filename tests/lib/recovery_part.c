@@ -22,7 +22,9 @@ static void watch(const struct recovery_part *p, uint32_t address, size_t len)
 
     if (lies_in(address, len, l->boot_record, 2 * page) || lies_in(address, len, l->settings, page) ||
         lies_in(address, len, l->objects, l->objects_size) || lies_in(address, len, l->slot[0], l->slot_size) ||
-        lies_in(address, len, l->slot[1], l->slot_size))
+        lies_in(address, len, l->slot[1], l->slot_size) ||
+        (l->seal[0] != l->seal[1] &&
+         (lies_in(address, len, l->seal[0], page) || lies_in(address, len, l->seal[1], page))))
         return;
     if (flash_sim_panic != NULL)
         flash_sim_panic("write outside", address);

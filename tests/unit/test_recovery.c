@@ -10,9 +10,10 @@
 #include "proto/mp_wire.h"
 #include "tests/lib/recovery_part.h"
 
-static const struct rig_part word = {"word", 1024, 4, false, true};
-static const struct rig_part once = {"once", 2048, 8, true, true};
-static const struct rig_part big = {"big", 4096, 32, true, false};
+static const struct rig_part word = {.name = "word", .page_size = 1024, .granule = 4, .relocates = true};
+static const struct rig_part once = {
+    .name = "once", .page_size = 2048, .granule = 8, .write_once = true, .relocates = true};
+static const struct rig_part big = {.name = "big", .page_size = 4096, .granule = 32, .write_once = true};
 static const struct rig_part *const kinds[] = {&word, &once, &big};
 enum { KINDS = 3, NODE = 4711 };
 
