@@ -90,24 +90,27 @@ static int seal_drop(const struct nf_mcuboot *m, const struct nf_layout *layout,
     return MP_OK;
 }
 
-static int seals_find(const struct nf_mcuboot *m, struct nf_layout *layout, unsigned running,
-                      const struct mp_crypto *crypto)
+/* Gives each slot its seal; good[]: the image in this place verifies. On trial no seal is dropped: the image to go back
+ * to may lie where nothing verifies meanwhile (swap-offset), and needs its seal when it is back. */
+static int seals_find(const struct nf_mcuboot *m, struct nf_layout *layout, unsigned running, bool is_trial,
+                      const struct mp_crypto *crypto, bool good[2])
 {
     bool is_apart = layout->seal[0] != layout->seal[1];
-    bool here = is_sealed(m, layout, running, crypto), there;
 
-    if (!here && is_apart) {
+    good[NF_PLACE_HOME] = is_sealed(m, layout, running, crypto);
+    if (!good[NF_PLACE_HOME] && is_apart) {
         seals_exchange(layout);
-        here = is_sealed(m, layout, running, crypto);
+        good[NF_PLACE_HOME] = is_sealed(m, layout, running, crypto);
     }
-    there = is_sealed(m, layout, running ^ 1u, crypto);
-    if (!here && !there && is_apart) {
+    good[NF_PLACE_TARGET] = is_sealed(m, layout, running ^ 1u, crypto);
+    if (!good[NF_PLACE_HOME] && !good[NF_PLACE_TARGET] && is_apart) {
         seals_exchange(layout);
-        there = is_sealed(m, layout, running ^ 1u, crypto);
+        good[NF_PLACE_TARGET] = is_sealed(m, layout, running ^ 1u, crypto);
     }
-    int error = here ? MP_OK : seal_drop(m, layout, running);
-
-    return error == MP_OK && !there ? seal_drop(m, layout, running ^ 1u) : error;
+    for (unsigned place = 0; place < 2 && !is_trial; place++)
+        if (!good[place] && seal_drop(m, layout, running ^ place) != MP_OK)
+            return MP_ERR_STORE;
+    return MP_OK;
 }
 
 /* --- what happened since the last start --------------------------------------------------------------------------- */
@@ -407,6 +410,7 @@ int nf_mcuboot_init(struct nf_mcuboot *m, const struct nf_flash *flash, const st
 {
     struct nf_layout layout;
     struct verdict v;
+    bool good[2] = {false, false};
     int error = nf_mcuboot_layout(&layout, map, flash);
 
     m->flash = *flash;
@@ -416,13 +420,16 @@ int nf_mcuboot_init(struct nf_mcuboot *m, const struct nf_flash *flash, const st
     if (error == MP_OK)
         error = verdict_get(m, running, &v);
     if (error == MP_OK)
-        error = seals_find(m, &layout, running, crypto);
+        error = seals_find(m, &layout, running, v.is_trial, crypto, good);
     if (error == MP_OK)
         error = fetch_forget(m, &layout, running, &v);
     if (error == MP_OK)
         error = nf_store_init(&m->store, flash, &layout, crypto, running, memory, size);
     if (error != MP_OK)
         return error;
+    for (unsigned place = 0; place < 2; place++)
+        if (!good[place] && m->store.slot[place].sealed)
+            nf_slot_close(&m->store.slot[place]);
     m->storage = nf_flash_storage;
     m->storage.open = storage_open;
     m->storage.boot_read = storage_boot_read;
