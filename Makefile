@@ -69,6 +69,10 @@ FUZZ_SRC := $(wildcard tests/fuzz/*.c)
 SIZE_SRC := $(wildcard tests/size/*.c tests/size/part/*.c)
 RUN_SRC := $(wildcard tests/run.c)
 ALL_SRC := $(LAYER_SRC) $(TEST_SRC) $(FUZZ_SRC) $(RUN_SRC) $(SIZE_SRC)
+# The port to fill in is compiled, so that it keeps up with what it is a pattern for.
+TEMPLATE_SRC := $(wildcard node-fw/port/template/*.c)
+# Of firmware: compiled for parts alone.
+PART_SRC := $(wildcard node-fw/port/nrf51/*.c tests/emu/firmware/*.c) $(TEMPLATE_SRC)
 ALL_HDR := $(foreach d,proto node-fw meshd sim tests,$(wildcard $(d)/*.h $(d)/*/*.h $(d)/*/*/*.h))
 
 # $(call program_name,FILE) is the program that FILE, a NAME_main.c or test_NAME.c, becomes.
@@ -91,7 +95,7 @@ DEPS_GOALS_BUILD = deps demo demo-mcu sim-demo test unit fuzz bench bench-sim re
 DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps sim-demo test unit bench-sim results check)
 DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
-DEPS_GOALS_CROSS = deps bench size
+DEPS_GOALS_CROSS = deps bench size check
 DEPS_GOALS_PART = deps bench size test demo-mcu power-mcu part-crypto
 DEPS_WANTED = $(foreach k,BUILD MPI TEST CHECK CROSS PART,$(if $(filter $(DEPS_GOALS_$(k)),$(MAKECMDGOALS)),$(DEPS_PACKAGES_$(k))))
 FIRST = $(if $(strip $(DEPS_WANTED)),deps,hint)
@@ -309,11 +313,12 @@ check: check-warnings check-includes check-headers check-format check-cppcheck c
 	@echo 'check: ok'
 
 # Compiled with -Werror: release is gcc, asan is clang.
-check-warnings: $(release_OBJ) $(asan_OBJ) $(mcu_OBJ) $(call size_obj,$(proto_DIRS) $(node_DIRS) $(SIZE_PART))
+check-warnings: $(release_OBJ) $(asan_OBJ) $(mcu_OBJ) $(call size_obj,$(proto_DIRS) $(node_DIRS) $(SIZE_PART)) \
+    $(call nrf51_obj,$(NRF51_BOOT_SRC) $(NRF51_NODE_SRC) $(TEMPLATE_SRC))
 check-includes: tests/check_includes.sh
 	@sh tests/check_includes.sh
 check-format: | $(FIRST)
-	@clang-format --dry-run -Werror $(ALL_SRC) $(ALL_HDR)
+	@clang-format --dry-run -Werror $(ALL_SRC) $(PART_SRC) $(ALL_HDR)
 # Each header compiles by itself, and twice.
 check-headers: $(CHECK_DIR)/headers.ok
 $(CHECK_DIR)/headers.ok: $(ALL_HDR) | $(FIRST)
@@ -326,7 +331,7 @@ check-cppcheck: | $(FIRST)
 	$(call say,CPPCHECK,$(words $(ALL_SRC)))
 	$(Q)mkdir -p $(CHECK_DIR)/cppcheck
 	$(Q)cppcheck --quiet -j 2 --std=c11 --cppcheck-build-dir=$(CHECK_DIR)/cppcheck --enable=warning,performance,portability \
-	    --inline-suppr --error-exitcode=1 --suppressions-list=.cppcheck $(CPPFLAGS) $(ALL_SRC)
+	    --inline-suppr --error-exitcode=1 --suppressions-list=.cppcheck $(CPPFLAGS) $(ALL_SRC) $(PART_SRC)
 check-tidy: $(patsubst %.c,$(CHECK_DIR)/%.tidy,$(TIDY_SRC))
 $(CHECK_DIR)/%.tidy: %.c .clang-tidy | $(FIRST)
 	$(call say,TIDY,$<)
@@ -337,7 +342,7 @@ $(CHECK_DIR)/%.tidy: %.c .clang-tidy | $(FIRST)
 -include $(patsubst %.c,$(CHECK_DIR)/%.tidy.d,$(TIDY_SRC))
 
 format: | $(FIRST) ## Format all sources
-	clang-format -i $(ALL_SRC) $(ALL_HDR)
+	clang-format -i $(ALL_SRC) $(PART_SRC) $(ALL_HDR)
 
 # --- install ----------------------------------------------------------------------------------------------------------
 

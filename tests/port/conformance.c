@@ -180,16 +180,15 @@ static void progress_clear(void)
 
 /* --- groups ------------------------------------------------------------------------------------------------------- */
 
-static unsigned run_group(unsigned g)
+/* False: the first group failed, which ends with its first failure, since its checks rest on each other. */
+static bool run_group(unsigned g)
 {
-    const uint16_t before = run.failed;
-
-    for (unsigned i = 0; i < groups[g]->count; i++) {
+    for (unsigned i = 0; i < groups[g]->count && (g > 0 || run.failed == 0); i++) {
         const struct conform_case *k = &groups[g]->cases[i];
         conform_breathe();
         judge(k->name, k->check(run.c));
     }
-    return (unsigned)(run.failed - before);
+    return g > 0 || run.failed == 0;
 }
 
 /* Groups from `first` on, each on record before it is begun. The first one erases nothing; where it fails, nothing else
@@ -198,7 +197,7 @@ static bool run_groups(unsigned first)
 {
     for (unsigned g = first; g < GROUPS; g++) {
         if (g == 0) {
-            if (run_group(0) > 0)
+            if (!run_group(0))
                 return false;
             progress_clear();
             continue;
