@@ -188,7 +188,11 @@ static int boot_moving(struct flash_sim *sim, const struct nf_mcuboot_map *map)
     bool is_new = swap == NF_MCUBOOT_SWAP_TEST || swap == NF_MCUBOOT_SWAP_PERM;
     uint32_t offset = map->shape.mode == NF_MCUBOOT_OFFSET ? map->shape.sector : 0;
 
-    if (is_new && valid_size(place_of(sim, map, 1, offset)) == 0)
+    /* A header in the sector that swap-offset leaves free is taken for an image in the wrong place. */
+    bool is_bad =
+        valid_size(place_of(sim, map, 1, offset)) == 0 || (offset != 0 && has_header(place_of(sim, map, 1, 0)));
+
+    if (is_new && is_bad)
         erase(sim, map->slot[1].address, map->slot[1].size);
     else if (is_new && map->shape.mode == NF_MCUBOOT_OVERWRITE)
         overwrite(sim, map);

@@ -277,6 +277,20 @@ static int storage_boot_read(void *ctx, struct boot_record *r)
     return MP_ERR_ABSENT;
 }
 
+/* What lies around the payload in the other slot, and speaks of the image before: MCUboot's trailer, and in swap-offset
+ * the header in the first sector, which it takes for an image that was put to the wrong place. */
+static int surroundings_erase(const struct nf_mcuboot *m)
+{
+    const struct nf_mcuboot_area *slot = &m->map.slot[other(m)];
+    uint32_t end = m->store.layout.slot[other(m)];
+    int error = nf_mcuboot_trailer_erase(&m->map.shape, &m->flash, slot);
+
+    for (uint32_t at = slot->address; error == MP_OK && at < end; at += m->flash.page_size)
+        if (m->flash.erase(m->flash.ctx, at) != NF_FLASH_OK)
+            error = MP_ERR_STORE;
+    return error;
+}
+
 static int storage_open(void *ctx, const uint8_t manifest[MP_MANIFEST_SIZE])
 {
     struct nf_mcuboot *m = of(ctx);
@@ -286,8 +300,7 @@ static int storage_open(void *ctx, const uint8_t manifest[MP_MANIFEST_SIZE])
         return MP_ERR_STATE;
     int error = nf_flash_storage.open(ctx, manifest);
 
-    /* What the trailer says of the image before must not be said of the one that comes. */
-    return error != MP_OK ? error : nf_mcuboot_trailer_erase(&m->map.shape, &m->flash, &m->map.slot[other(m)]);
+    return error != MP_OK ? error : surroundings_erase(m);
 }
 
 static int read_payload(void *ctx, uint32_t offset, uint8_t *data, size_t len)
@@ -436,8 +449,8 @@ int nf_mcuboot_init(struct nf_mcuboot *m, const struct nf_flash *flash, const st
     m->storage.boot_request = storage_boot_request;
     m->storage.boot_confirm = storage_boot_confirm;
     m->storage.boot_abort = storage_boot_abort;
-    /* An open() that was cut may not have come to the trailer. */
+    /* An open() that was cut may not have come to it. */
     if (m->store.work == NF_WORK_ERASE)
-        error = nf_mcuboot_trailer_erase(&map->shape, flash, &map->slot[other(m)]);
+        error = surroundings_erase(m);
     return error == MP_OK ? settle(m, &v, cause) : error;
 }
