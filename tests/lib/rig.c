@@ -213,7 +213,7 @@ static void settings_make(struct mp_settings *s)
     mp_keyset_put(s->keyset, &rig_fleet.keyset);
 }
 
-void rig_init(struct rig *r, const struct rig_part *part)
+void rig_make(struct rig *r, const struct rig_part *part)
 {
     memset(r, 0, sizeof *r);
     flash_make(r, part);
@@ -229,10 +229,23 @@ void rig_init(struct rig *r, const struct rig_part *part)
     r->env.mp.counters = &r->counters;
     r->env.storage = &nf_flash_storage;
     r->env.hooks = &hooks;
-    if (nf_store_memory(&r->sim.flash, &r->layout) > sizeof r->memory ||
-        nf_settings_store(&r->settings, &r->sim.flash, &r->layout) != MP_OK ||
-        nf_store_install(&r->sim.flash, &r->layout, rig_crypto(), 0, rig_image[1].manifest, rig_image[1].payload,
-                         rig_image[1].size, r->memory) != MP_OK)
+    if (nf_store_memory(&r->sim.flash, &r->layout) > sizeof r->memory)
+        abort();
+}
+
+int rig_provision(struct rig *r)
+{
+    int error = nf_settings_store(&r->settings, &r->sim.flash, &r->layout);
+
+    return error != MP_OK ? error
+                          : nf_store_install(&r->sim.flash, &r->layout, rig_crypto(), 0, rig_image[1].manifest,
+                                             rig_image[1].payload, rig_image[1].size, r->memory);
+}
+
+void rig_init(struct rig *r, const struct rig_part *part)
+{
+    rig_make(r, part);
+    if (rig_provision(r) != MP_OK)
         abort();
 }
 

@@ -79,6 +79,10 @@ void rig_images(const struct rig_part *part, void (*edit)(uint32_t release, stru
 /* The crypto of the rig: libsodium with a cache of signatures that verified. */
 const struct mp_crypto *rig_crypto(void);
 
+/* A new part, blank and powered. */
+void rig_make(struct rig *r, const struct rig_part *part);
+/* Settings and image 1 in slot 0, as the factory writes them. 0, MP_ERR_STORE (power went). */
+int rig_provision(struct rig *r);
 /* A provisioned node with image 1 in slot 0; powered, not booted. */
 void rig_init(struct rig *r, const struct rig_part *part);
 /* Bootloader and start of the application. Slot, or -1: nothing boots, -2: power went meanwhile. */

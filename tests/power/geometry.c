@@ -77,6 +77,30 @@ const struct geometry geometries[GEOMETRIES] = {
      .log_room = 3000},
 };
 
+bool geometry_is_distinct(const struct geometry *g, unsigned granules, enum flash_sim_cut cut)
+{
+    bool is_erase = granules == 0;
+
+    switch (cut) {
+    case FLASH_SIM_TORN_MIDDLE:
+        return is_erase || granules > 2;
+    case FLASH_SIM_TORN_LAST:
+        return is_erase || granules > 1;
+    case FLASH_SIM_NOISE:
+        return is_erase;
+    case FLASH_SIM_FAINT_FIRST: /* parts that take several writes do not mind: as absent */
+        return is_erase || g->part.write_once;
+    case FLASH_SIM_FAINT_MIDDLE:
+        return granules > 1;
+    case FLASH_SIM_ABSENT:
+    case FLASH_SIM_TORN_FIRST:
+    case FLASH_SIM_WHOLE:
+    case FLASH_SIM_CUTS:
+        break;
+    }
+    return true;
+}
+
 /* Fills the live group of a new object log: pages that cuts have closed, then small records. */
 static bool log_age(const struct geometry *g, struct rig *r)
 {

@@ -19,6 +19,9 @@ struct geometry {
 
 extern const struct geometry geometries[GEOMETRIES];
 
+/* Does cutting a program of so many granules (0: an erase) in this way differ from the other ways, on this part? */
+bool geometry_is_distinct(const struct geometry *g, unsigned granules, enum flash_sim_cut cut);
+
 /* Lets a fresh node get old: the first page of its boot record is full but for two records, and a group of its object
  * log but for log_room bytes, so that both change over in the life to come. False: flash failed. */
 bool geometry_age(const struct geometry *g, struct rig *r);

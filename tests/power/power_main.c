@@ -45,16 +45,11 @@ struct replay {
     int w;
 };
 
-struct op {
-    bool is_erase;
-    uint32_t granules;
-};
-
 static struct world world;
 static struct world *snapshots; /* of the first run */
 static struct world *recovery;  /* of the run after a first cut */
-static struct op ops[OPS_MAX];  /* of the first run, by number */
-static struct op recovery_ops[OPS_MAX];
+static uint16_t ops[OPS_MAX];   /* granules of the operations of the first run, by number; 0: an erase */
+static uint16_t recovery_ops[OPS_MAX];
 static uint32_t chunks_without_cut;
 static uint64_t planned, fired, recovered; /* of one geometry */
 static uint64_t possible;                  /* second cuts that there are */
@@ -245,36 +240,12 @@ static void check_end(struct world *w)
 
 /* --- cuts --------------------------------------------------------------------------------------------------------- */
 
-/* Ways to cut an operation that differ from each other on this kind of part. */
-static bool is_distinct(const struct rig_part *part, const struct op *op, enum flash_sim_cut cut)
-{
-    switch (cut) {
-    case FLASH_SIM_TORN_MIDDLE:
-        return op->is_erase || op->granules > 2;
-    case FLASH_SIM_TORN_LAST:
-        return op->is_erase || op->granules > 1;
-    case FLASH_SIM_NOISE:
-        return op->is_erase;
-    case FLASH_SIM_FAINT_FIRST: /* parts that take several writes do not mind: as absent */
-        return op->is_erase || part->write_once;
-    case FLASH_SIM_FAINT_MIDDLE:
-        return !op->is_erase && op->granules > 1;
-    case FLASH_SIM_ABSENT:
-    case FLASH_SIM_TORN_FIRST:
-    case FLASH_SIM_WHOLE:
-    case FLASH_SIM_CUTS:
-        break;
-    }
-    return true;
-}
-
-static void note_ops(struct op *into, uint64_t from, const struct flash_sim *sim)
+static void note_ops(uint16_t *into, uint64_t from, const struct flash_sim *sim)
 {
     for (uint64_t i = from; i < sim->ops; i++) {
         if (i >= OPS_MAX)
             fail("too many operations", (long)i);
-        into[i].is_erase = sim->trace[i % FLASH_SIM_TRACE] == 0;
-        into[i].granules = sim->trace[i % FLASH_SIM_TRACE];
+        into[i] = sim->trace[i % FLASH_SIM_TRACE];
     }
 }
 
@@ -380,7 +351,7 @@ static uint64_t first_cut(const struct geometry *g, const struct world *before, 
     run_to_end(&world);
     for (uint64_t j = start; j < end; j++)
         for (int w = 0; w < FLASH_SIM_CUTS; w++) {
-            if (!is_distinct(&g->part, &recovery_ops[j], (enum flash_sim_cut)w))
+            if (!geometry_is_distinct(g, recovery_ops[j], (enum flash_sim_cut)w))
                 continue;
             if (is_replay ? only->j == NO_OP || (only->j == (long)j && only->w == w) : is_sampled(g))
                 count += second_cut(name, i, (int)v, j, (enum flash_sim_cut)w, taken, until);
@@ -396,7 +367,6 @@ static int record_life(const struct geometry *g, uint64_t *first, uint64_t *end)
 
     snprintf(case_id, sizeof case_id, "%s", g->part.name);
     memset(&world, 0, sizeof world);
-    rig_images(&g->part, NULL);
     rig_init(&world.rig, &g->part);
     world.cause = BOOT_CAUSE_POWER;
     world.allowed = 1u << 1;
@@ -425,29 +395,67 @@ static int record_life(const struct geometry *g, uint64_t *first, uint64_t *end)
     return count;
 }
 
+/* Cuts while the factory writes settings and image: nothing half written boots, and the factory succeeds when it begins
+ * again. */
+static uint64_t cut_provisioning(const struct geometry *g)
+{
+    uint64_t count = 0, end;
+
+    rig_init(&world.rig, &g->part);
+    end = world.rig.sim.ops;
+    if (end > FLASH_SIM_TRACE)
+        fail("too many operations", (long)end);
+    note_ops(ops, 0, &world.rig.sim);
+    for (uint64_t i = 0; i < end; i++)
+        for (int v = 0; v < FLASH_SIM_CUTS; v++) {
+            struct rig *r = &world.rig;
+            if (!geometry_is_distinct(g, ops[i], (enum flash_sim_cut)v))
+                continue;
+            snprintf(case_id, sizeof case_id, "%s, provisioning, %llu.%d", g->part.name, (unsigned long long)i, v);
+            rig_make(r, &g->part);
+            flash_sim_cut_at(&r->sim, i, (enum flash_sim_cut)v);
+            planned++;
+            if (rig_provision(r) == MP_OK || !r->sim.is_dead)
+                fail("the cut did not fire", (long)i);
+            fired++;
+            count++;
+            flash_sim_power_on(&r->sim);
+            if (rig_boot(r, BOOT_CAUSE_POWER) >= 0 && (r->running != 1 || !r->is_placed))
+                fail("boots what the factory did not finish", r->running);
+            if (rig_provision(r) != MP_OK || rig_boot(r, BOOT_CAUSE_POWER) != 0 || r->running != 1 || !r->is_placed)
+                fail("cannot be provisioned again", r->choice.slot);
+        }
+    return count;
+}
+
 /* False when it did not make the cuts that it should. */
 static bool run_geometry(const struct geometry *g, const struct replay *only)
 {
-    uint64_t first, end, single = 0, twice = 0;
+    uint64_t first, end, factory = 0, single = 0, twice = 0;
     int count;
 
     planned = fired = recovered = possible = 0;
+    rig_images(&g->part, NULL);
+    if (!is_replay)
+        factory = cut_provisioning(g);
     count = record_life(g, &first, &end);
     for (uint64_t i = first; i < end; i++)
         for (int v = 0; v < FLASH_SIM_CUTS; v++) {
-            if (!is_distinct(&g->part, &ops[i], (enum flash_sim_cut)v) ||
+            if (!geometry_is_distinct(g, ops[i], (enum flash_sim_cut)v) ||
                 (is_replay && (only->i != (long)i || only->v != v)))
                 continue;
             single++;
             twice += first_cut(g, snapshot_before(snapshots, count, i), i, (enum flash_sim_cut)v, only);
         }
-    printf("power: %s: %s: page %u, granule %u%s%s: %llu operations, %llu cuts, %llu second cuts, %u chunks\n",
+    printf("power: %s: %s: page %u, granule %u%s%s; %llu operations, %u chunks; cuts: %llu while provisioned, %llu in "
+           "the life, %llu of %llu second ones; pages erased for remains %llu times\n",
            g->part.name, g->text, g->part.page_size, g->part.granule, g->part.write_once ? " write-once" : "",
-           g->part.is_encrypted ? " encrypted" : "", (unsigned long long)(end - first), (unsigned long long)single,
-           (unsigned long long)twice, chunks_without_cut);
-    printf("note: %s: %llu cuts planned, %llu fired; second cuts: %llu of %llu; pages erased for remains %llu times\n",
-           g->part.name, (unsigned long long)planned, (unsigned long long)fired, (unsigned long long)twice,
+           g->part.is_encrypted ? " encrypted" : "", (unsigned long long)(end - first), chunks_without_cut,
+           (unsigned long long)factory, (unsigned long long)single, (unsigned long long)twice,
            (unsigned long long)(is_replay ? twice : possible), (unsigned long long)recovered);
+    printf("note: %s: %llu cuts planned, %llu fired; of %llu second cuts %llu\n", g->part.name,
+           (unsigned long long)planned, (unsigned long long)fired, (unsigned long long)(is_replay ? twice : possible),
+           (unsigned long long)twice);
     fflush(stdout);
     if (planned == 0)
         fprintf(stderr, "power: no such case\n");
