@@ -124,11 +124,8 @@ static void protect(void)
     NRF51_MPU_PROTENSET0 = (1u << NRF51_BOOT_SIZE / NRF51_MPU_BLOCK) - 1;
 }
 
-static _Noreturn void run(unsigned slot)
+static _Noreturn void start(unsigned slot, const uint32_t *vectors)
 {
-    const uint32_t *vectors = find_vectors(slot);
-    if (vectors == NULL || !is_sound(slot, vectors))
-        nrf51_reset(BOOT_CAUSE_CRASH);
     NRF51_SHARED->handover.slot = slot;
     NRF51_SHARED->boot_stack = nrf51_stack_peak();
     NRF51_SHARED->boot_us = (uint32_t)nrf51_clock_now();
@@ -136,6 +133,14 @@ static _Noreturn void run(unsigned slot)
     protect();
     NRF51_SHARED->handover.vectors = (uint32_t)(uintptr_t)vectors;
     jump(vectors[0], vectors[1]);
+}
+
+static _Noreturn void run(unsigned slot)
+{
+    const uint32_t *vectors = find_vectors(slot);
+    if (vectors != NULL && is_sound(slot, vectors))
+        start(slot, vectors);
+    nrf51_reset(BOOT_CAUSE_CRASH);
 }
 
 /*

@@ -16,7 +16,7 @@ void nrf51_stack_paint(void)
 uint32_t nrf51_stack_peak(void)
 {
     const volatile uint32_t *p = nrf51_stack_end;
-    while (p < nrf51_stack_top && *p == NRF51_STACK_PAINT)
+    while ((uintptr_t)p < (uintptr_t)nrf51_stack_top && *p == NRF51_STACK_PAINT)
         p++;
     return (uint32_t)((uintptr_t)nrf51_stack_top - (uintptr_t)p);
 }
