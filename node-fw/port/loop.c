@@ -18,11 +18,12 @@
 enum { READ_SIZE = 64, READS_MAX = 16 };
 
 struct loop {
-    struct nf_store store;
+    struct nf_store *store;
     struct nf_env env;
     struct nf_node nf;
     struct mp_hci hci;
     union nf_arena arena;
+    const struct nf_loop_boot *boot;
     const struct app *app;
     const char *version;
     mp_time app_due;
@@ -104,6 +105,8 @@ _Noreturn static void reset(enum boot_cause cause)
         nf_line_text(&line, nf_cause_name(cause));
         nf_port_log(line.text);
     }
+    if (loop.boot->note != NULL)
+        loop.boot->note(cause);
     nf_port_reset(cause);
 }
 
@@ -138,17 +141,20 @@ static void deliver(void *ctx, mp_time now, const struct mp_hci_heard *heard)
 
 /* --- starting ----------------------------------------------------------------------------------------------------- */
 
-static void start_storage(struct loop *l, uint8_t *memory, size_t size)
+static void start_storage(struct loop *l, enum boot_cause cause)
 {
-    const struct mp_crypto *crypto = nf_port_crypto();
-    const int rc = nf_store_init(&l->store, nf_port_flash(), nf_port_layout(), crypto, nf_port_slot(), memory, size);
+    const struct nf_storage *storage = NULL;
+    const int rc = l->boot->mount(cause, &l->store, &storage);
 
     if (rc != MP_OK)
         fail("store", rc);
-    l->env = (struct nf_env){
-        .mp = {.ctx = &l->store, .crypto = crypto, .store = &nf_flash_store, .random = draw, .relay = &l->arena.relay},
-        .storage = &nf_flash_storage,
-        .hooks = NF_LOOP_LOG ? &log_hooks : NULL};
+    l->env = (struct nf_env){.mp = {.ctx = l->store,
+                                    .crypto = nf_port_crypto(),
+                                    .store = &nf_flash_store,
+                                    .random = draw,
+                                    .relay = &l->arena.relay},
+                             .storage = storage,
+                             .hooks = NF_LOOP_LOG ? &log_hooks : NULL};
 }
 
 static void start_radio(struct loop *l, const struct mp_settings *settings, mp_time now)
@@ -174,20 +180,20 @@ static struct app_view look(struct loop *l, mp_time now)
                              .crypto = l->env.mp.crypto,
                              .radio = &l->hci.counters,
                              .version = l->version,
-                             .store = &l->store,
+                             .store = l->store,
                              .node = l->node,
                              .radio_runs = nf_port_link_is_up() && l->announced && mp_hci_phase(&l->hci) == MP_HCI_RUN,
                              .is_trial = nf_is_trial(&l->nf)};
 }
 
-static MP_APART void start(struct loop *l, uint8_t *memory, size_t size)
+static MP_APART void start(struct loop *l)
 {
     struct mp_settings *settings = &l->arena.settings;
     const enum boot_cause cause = nf_port_cause();
     mp_time now = nf_port_now();
 
     l->kick_due = nf_port_kick(now);
-    start_storage(l, memory, size);
+    start_storage(l, cause);
     int rc = nf_settings_load(settings, nf_port_flash(), nf_port_layout());
     if (rc != MP_OK)
         fail("settings", rc);
@@ -364,16 +370,43 @@ static void turn(struct loop *l)
     nf_port_sleep(next_due(l, now));
 }
 
-_Noreturn void nf_loop_run(const struct app *app, const char *version, uint8_t *memory, size_t size)
+_Noreturn void nf_loop_run_under(const struct nf_loop_boot *boot, const struct app *app, const char *version)
 {
     const int rc = nf_port_start();
 
     memset(&loop, 0, sizeof loop);
+    loop.boot = boot;
     loop.app = app;
     loop.version = version;
     if (rc != 0)
         fail("port", rc);
-    start(&loop, memory, size);
+    start(&loop);
     for (;;)
         turn(&loop);
+}
+
+/* --- under this project's bootloader ------------------------------------------------------------------------------ */
+
+static struct {
+    struct nf_store store;
+    uint8_t *memory;
+    size_t size;
+} own;
+
+static int mount(enum boot_cause cause, struct nf_store **store, const struct nf_storage **storage)
+{
+    (void)cause;
+    *store = &own.store;
+    *storage = &nf_flash_storage;
+    return nf_store_init(&own.store, nf_port_flash(), nf_port_layout(), nf_port_crypto(), nf_port_slot(), own.memory,
+                         own.size);
+}
+
+_Noreturn void nf_loop_run(const struct app *app, const char *version, uint8_t *memory, size_t size)
+{
+    static const struct nf_loop_boot boot = {.mount = mount};
+
+    own.memory = memory;
+    own.size = size;
+    nf_loop_run_under(&boot, app, version);
 }

@@ -60,4 +60,16 @@ union nf_arena {
  */
 _Noreturn void nf_loop_run(const struct app *app, const char *version, uint8_t *memory, size_t size);
 
+/* Storage where something else than this project's bootloader decides what boots (node-fw/port/mcuboot). */
+struct nf_loop_boot {
+    /* Mounts it, once, after nf_port_start(): *store becomes the ctx of all callbacks; both stay valid. 0, or an error
+     * of enum mp_error: the loop resets with BOOT_CAUSE_STORAGE. */
+    int (*mount)(enum boot_cause cause, struct nf_store **store, const struct nf_storage **storage);
+    /* The loop is about to reset the part; may be NULL. */
+    void (*note)(enum boot_cause cause);
+};
+
+/* As nf_loop_run(), with such storage. */
+_Noreturn void nf_loop_run_under(const struct nf_loop_boot *boot, const struct app *app, const char *version);
+
 #endif

@@ -20,7 +20,7 @@
 
 enum { IN_MAX = 4096, LINES_MAX = 64, WATCHDOG_MS = 5000 };
 
-static const struct rig_part part = {"word", 1024, 4, false, false};
+static const struct rig_part part = {.name = "word", .page_size = 1024, .granule = 4};
 static struct rig rig;
 
 /* The part and its controller. */
