@@ -5,7 +5,8 @@
 #include "node-fw/port/port.h"
 #include "tests/port/conformance.h"
 
-static const struct conformance conformance = {.say = conformance_say_link, .has_tester = true, .may_reset = true};
+static const struct conformance conformance = {
+    .say = conformance_say_link, .has_tester = true, .may_reset = true, .clock_percent = 5};
 
 int main(void)
 {
