@@ -17,7 +17,7 @@ enum md_exit {
     MD_EXIT_OK = 0,
     MD_EXIT_FAILED = 1,      /* a file, the system, or the daemon's store failed */
     MD_EXIT_USAGE = 2,       /* the command line is wrong */
-    MD_EXIT_UNREACHABLE = 3, /* no daemon answers at the socket */
+    MD_EXIT_UNREACHABLE = 3, /* no daemon answers at the socket, no part at the serial line */
     MD_EXIT_REFUSED = 4,     /* against a rule: signature, order, state */
     MD_EXIT_NOT_FOUND = 5,   /* no such node, release, rollout */
     MD_EXIT_HELD = 6,        /* watch: the rollout was held or reverted */
