@@ -4,10 +4,10 @@
 #include "demo.h"
 
 #include "proto/mp_wire.h"
-#include "proto/object/manifest.h"
 #include "proto/object/tree.h"
 #include "sim/world/scenario.h"
 
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,31 +25,50 @@ static bool hears(const struct sim_scenario *s, uint32_t a, uint32_t b)
     return s->radio.tx_mdbm - loss >= s->radio.sensitivity_mdbm;
 }
 
+void demo_reach(const struct demo *d, unsigned from, unsigned models, unsigned hops[FLEET_NODES_MAX])
+{
+    unsigned at[FLEET_NODES_MAX + 1];
+    for (unsigned i = 0; i <= d->nodes; i++)
+        at[i] = i == from ? 0 : DEMO_FAR;
+    for (unsigned round = 0; round < d->nodes; round++)
+        for (unsigned a = 0; a <= d->nodes; a++)
+            for (unsigned b = 1; b <= d->nodes; b++)
+                if (d->link[a][b] && (models >> d->fleet.node[b - 1].model & 1) && at[a] + 1 < at[b])
+                    at[b] = at[a] + 1;
+    memcpy(hops, at + 1, d->nodes * sizeof *hops);
+}
+
+unsigned demo_farthest(const struct demo *d)
+{
+    unsigned most = 0;
+    for (unsigned i = 0; i < d->nodes; i++)
+        most = d->hops[i] > most ? d->hops[i] : most;
+    return most;
+}
+
 void demo_hops(struct demo *d)
 {
     struct sim_scenario s;
     char error[300];
-    unsigned hops[DEMO_NODES + 1];
-    if (sim_scenario_read(&s, DEMO_SCENARIO, error, sizeof error) != 0)
+    int device[FLEET_NODES_MAX + 1];
+    if (sim_scenario_read(&s, d->scenario, error, sizeof error) != 0)
         fleet_fail(&d->fleet, "%s", error);
-    const int gateway = sim_scenario_find(&s, "gw");
-    if (s.count != DEMO_NODES + 1 || gateway < 0)
-        fleet_fail(&d->fleet, "%s: not a gateway and %d nodes", DEMO_SCENARIO, DEMO_NODES);
-    for (unsigned i = 0; i <= DEMO_NODES; i++)
-        hops[i] = i == (unsigned)gateway ? 0 : DEMO_NODES + 1;
-    for (unsigned round = 0; round < DEMO_NODES; round++)
-        for (uint32_t a = 0; a <= DEMO_NODES; a++)
-            for (uint32_t b = 0; b <= DEMO_NODES; b++)
-                if (a != b && hops[a] + 1 < hops[b] && hears(&s, a, b))
-                    hops[b] = hops[a] + 1;
-    for (unsigned i = 0; i < DEMO_NODES; i++) {
-        const int device = sim_scenario_find(&s, d->fleet.node[i].name);
-        d->hops[i] = device >= 0 ? hops[device] : DEMO_NODES + 1;
-        if (d->hops[i] > DEMO_NODES)
-            fleet_fail(&d->fleet, "%s cannot be reached", d->fleet.node[i].name);
+    if (s.count != d->nodes + 1 || d->fleet.count != d->nodes)
+        fleet_fail(&d->fleet, "%s: not a gateway and %u nodes", d->scenario, d->nodes);
+    for (unsigned i = 0; i <= d->nodes; i++) {
+        device[i] = sim_scenario_find(&s, i == 0 ? "gw" : d->fleet.node[i - 1].name);
+        if (device[i] < 0)
+            fleet_fail(&d->fleet, "%s has no %s", d->scenario, i == 0 ? "gw" : d->fleet.node[i - 1].name);
     }
+    for (unsigned a = 0; a <= d->nodes; a++)
+        for (unsigned b = 0; b <= d->nodes; b++)
+            d->link[a][b] = a != b && hears(&s, (uint32_t)device[a], (uint32_t)device[b]);
     d->loss_percent = (s.loss_ppm + 5000) / 10000;
     sim_scenario_free(&s);
+    demo_reach(d, 0, UINT_MAX, d->hops);
+    for (unsigned i = 0; i < d->nodes; i++)
+        if (d->hops[i] == DEMO_FAR)
+            fleet_fail(&d->fleet, "%s cannot be reached", d->fleet.node[i].name);
 }
 
 double demo_air(struct demo *d)
@@ -68,28 +87,43 @@ double demo_air(struct demo *d)
 
 /* --- a release ---------------------------------------------------------------------------------------------------- */
 
-/* Its one manifest. */
-static void read_manifest(struct demo *d, const struct demo_release *r, uint8_t raw[MP_MANIFEST_SIZE],
-                          struct mp_manifest *m)
+#define BUNDLE_HEAD 16 /* docs/SPEC.md section 11.2; the number of manifests is in its byte 6 */
+
+void demo_name(struct demo_release *r)
 {
-    uint8_t head[16 + MP_MANIFEST_SIZE];
+    snprintf(r->version, sizeof r->version, "%.*s", (int)strcspn(r->stem, "-"), r->stem);
+}
+
+bool demo_manifest(struct demo *d, const struct demo_release *r, unsigned model, uint8_t raw[MP_MANIFEST_SIZE],
+                   struct mp_manifest *m)
+{
+    uint8_t head[BUNDLE_HEAD] = {0};
     FILE *file = fopen(fleet_bundle(&d->fleet, r->release), "re");
-    const bool is_read = file != NULL && fread(head, 1, sizeof head, file) == sizeof head;
+    bool is_read = file != NULL && fread(head, 1, sizeof head, file) == sizeof head, is_found = false;
+    for (unsigned i = 0; i < head[6] && is_read && !is_found; i++) {
+        is_read =
+            fread(raw, 1, MP_MANIFEST_SIZE, file) == MP_MANIFEST_SIZE && mp_manifest_get(m, raw, MP_MANIFEST_SIZE) == 0;
+        is_found = is_read && m->model == model;
+    }
     if (file != NULL)
         fclose(file);
-    memcpy(raw, head + 16, MP_MANIFEST_SIZE);
-    if (!is_read || mp_manifest_get(m, raw, MP_MANIFEST_SIZE) != 0)
+    if (!is_read)
         fleet_fail(&d->fleet, "the bundle of %s cannot be read", r->version);
+    return is_found;
 }
 
 void demo_measure_bundle(struct demo *d, struct demo_release *r)
 {
     uint8_t raw[MP_MANIFEST_SIZE];
     struct mp_manifest m;
-    read_manifest(d, r, raw, &m);
-    r->positions = mp_tree_positions(m.payload_size);
-    printf("  %s is release %u: %u bytes, %u chunks with their tree\n", r->version, r->release, m.payload_size,
-           r->positions);
+    r->positions = 0;
+    for (unsigned model = 0; model < 32; model++) {
+        if (!(r->models >> model & 1) || !demo_manifest(d, r, model, raw, &m))
+            continue;
+        printf("  %s is release %u: product %u, %u bytes, %u chunks with their tree\n", r->version, r->release,
+               m.product, m.payload_size, mp_tree_positions(m.payload_size));
+        r->positions += mp_tree_positions(m.payload_size);
+    }
 }
 
 /* SHA-256("meshfw-share---1" || salt || node) as u64, mod 10000. */
@@ -109,10 +143,10 @@ void demo_rings(struct demo *d, struct demo_release *r)
 {
     uint8_t raw[MP_MANIFEST_SIZE], id[32];
     struct mp_manifest m;
-    read_manifest(d, r, raw, &m);
+    demo_manifest(d, r, d->fleet.node[0].model, raw, &m);
     crypto_hash_sha256(id, raw, sizeof raw);
     const uint32_t salt = mp_get32(id); /* the release's salt begins its first manifest's id */
-    for (unsigned i = 0; i < DEMO_NODES; i++)
+    for (unsigned i = 0; i < d->nodes; i++)
         if (r->ring[i] != 0)
             r->ring[i] = draw(salt, d->fleet.node[i].id) < 2500 ? 1 : 2;
 }
@@ -128,7 +162,7 @@ void demo_compare_plan(struct demo *d, const struct demo_release *r, const char 
     const cJSON *rings = cJSON_GetObjectItem(plan, "rings");
     for (int k = 0; k < DEMO_RINGS; k++) {
         printf("  ring %-8s", names[k]);
-        for (unsigned i = 0; i < DEMO_NODES; i++)
+        for (unsigned i = 0; i < d->nodes; i++)
             if (r->ring[i] == k)
                 printf(" %s", d->fleet.node[i].name);
         putchar('\n');
@@ -140,8 +174,8 @@ void demo_compare_plan(struct demo *d, const struct demo_release *r, const char 
         }
     }
     cJSON_Delete(plan);
-    demo_check(d, agreed == DEMO_NODES, "hash share computed here and planned by the gateway agree on %u of %d nodes",
-               agreed, DEMO_NODES);
+    demo_check(d, agreed == d->nodes, "hash share computed here and planned by the gateway agree on %u of %u nodes",
+               agreed, d->nodes);
 }
 
 static double wall_ms(void)

@@ -40,6 +40,19 @@ void fleet_path(const struct fleet *f, char out[FLEET_PATH_MAX], const char *nam
     path_in(f, out, name, "");
 }
 
+/* To look into a part may fail, too: then the others are left out. */
+static void tell_parts(struct fleet *f)
+{
+    static bool is_telling;
+    for (unsigned i = 0; i < f->count && !is_telling; i++) {
+        is_telling = true;
+        if (f->node[i].part != NULL)
+            fleet_part_tell(f->node[i].part);
+        is_telling = false;
+    }
+    is_telling = false;
+}
+
 void fleet_fail(struct fleet *f, const char *format, ...)
 {
     va_list list;
@@ -54,6 +67,7 @@ void fleet_fail(struct fleet *f, const char *format, ...)
         path_in(f, path, logs[i], "");
         process_tail(path, 4000);
     }
+    tell_parts(f);
     printf("%s: ", f->options.name != NULL ? f->options.name : "fleet");
     va_start(list, format);
     vprintf(format, list);

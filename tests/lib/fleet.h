@@ -57,6 +57,7 @@ struct fleet_options {
     const char *scenario; /* path of a scenario file, or */
     const char *text;     /* a scenario */
     unsigned watchdog_ms; /* of the nodes, 0: 1500 */
+    int part_shift;       /* of emulated parts, as icount_shift of qemu.h */
     bool record;          /* every frame, for fleet_frames() */
 };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fleet_process.h"
 #include "node-fw/port/crypto/crypto_sodium.h"
 
 struct fleet_part *fleet_part_add(struct fleet *f, const char *name, unsigned model, const char *label,
@@ -32,7 +33,9 @@ void fleet_part_start(struct fleet *f, struct fleet_part *p)
     char line[FLEET_PATH_MAX], file[48];
     snprintf(file, sizeof file, "air/%s.sock", p->node->name);
     fleet_path(f, line, file);
-    qemu_open(&p->qemu, &(struct qemu_options){.name = p->node->name, .dir = f->dir, .serial = line});
+    qemu_open(&p->qemu,
+              &(struct qemu_options){
+                  .name = p->node->name, .dir = f->dir, .serial = line, .icount_shift = f->options.part_shift});
     qemu_load(&p->qemu, p->flash, sizeof p->flash);
     qemu_run(&p->qemu);
     p->node->pid = p->qemu.pid;
@@ -85,4 +88,40 @@ uint32_t fleet_part_variable(struct fleet *f, struct fleet_part *p, const char *
     if (qemu_symbol(elf, symbol, &address, NULL) != 0)
         fleet_fail(f, "%s has no %s", elf, symbol);
     return qemu_peek_u32(&p->qemu, address);
+}
+
+/* --- diagnosis ---------------------------------------------------------------------------------------------------- */
+
+static void tell_slot(const struct nf_flash *flash, unsigned slot)
+{
+    struct boot_image b;
+    if (boot_image_open(&b, flash, part_flash_layout(), slot, crypto_sodium(), NULL) != 0)
+        printf("; slot %c not sealed", "AB"[slot]);
+    else
+        printf("; slot %c release %u, %s", "AB"[slot], b.manifest.release,
+               boot_image_verify(&b, crypto_sodium()) == 0 ? "whole" : "damaged");
+}
+
+void fleet_part_tell(struct fleet_part *p)
+{
+    static const char *const states[] = {"no record", "confirmed", "pending", "trial"};
+    static uint8_t image[PART_FLASH_SIZE];
+    const struct nf_flash flash = part_flash_over(image);
+    struct qemu *q = &p->qemu;
+    struct boot_record record;
+    char registers[1024];
+    if (q->pid <= 0 || process_is_gone(q->pid)) {
+        printf("part %s: off\n", p->node->name);
+        q->pid = 0;
+        return;
+    }
+    qemu_flash(q, image);
+    const bool has = boot_read(&flash, part_flash_layout(), &record) == 0;
+    printf("part %s: %s, home %c, record %u, tries left %u, reason %u, release %u", p->node->name,
+           states[has ? record.state & 3 : 0], "AB"[record.home & 1], record.sequence, record.tries, record.reason,
+           record.release);
+    tell_slot(&flash, 0);
+    tell_slot(&flash, 1);
+    qemu_monitor(q, "info registers", registers, sizeof registers);
+    printf("; reset %u times by itself, %u times from outside\n%s\n", q->resets_own, q->resets_asked, registers);
 }

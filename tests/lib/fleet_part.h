@@ -35,4 +35,7 @@ bool fleet_part_holds(struct fleet_part *p, unsigned release);
 /* A 32-bit variable of the bootloader or the image, by the name in BUILD/nrf51/STEM.elf. */
 uint32_t fleet_part_variable(struct fleet *f, struct fleet_part *p, const char *stem, const char *symbol);
 
+/* Prints what it is and does: boot record, slots, registers, how late it is. fleet_fail() does it for all. */
+void fleet_part_tell(struct fleet_part *p);
+
 #endif
