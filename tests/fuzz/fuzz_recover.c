@@ -117,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     while (md_recover_state(&host) == MD_RECOVER_RUNNING) {
         check(++steps < STEPS_MAX && md_recover_next_expiry(&host) != MP_NEVER);
-        md_recover_expire(&host, now = md_recover_next_expiry(&host));
+        md_recover_expire(&host, md_recover_next_expiry(&host));
     }
     check(md_recover_write(&host, out, sizeof out) == 0);
     if (md_recover_state(&host) == MD_RECOVER_DONE && plan.manifest != NULL)

@@ -165,13 +165,13 @@ static void step(struct input *in)
         send_pieces(in);
         break;
     case 5:
-        feed_frame(BOOT_RECOVERY_FINISH, NULL, 0);
+        feed_frame(BOOT_RECOVERY_FINISH, bytes, 0);
         break;
     case 6:
         feed_frame(BOOT_RECOVERY_ERASE, word, sizeof word);
         break;
     case 7:
-        feed_frame(BOOT_RECOVERY_HELLO, NULL, 0);
+        feed_frame(BOOT_RECOVERY_HELLO, bytes, 0);
         break;
     case 8:
         flash_sim_cut_at(&part.sim, part.sim.ops + op / 10, (enum flash_sim_cut)(take(in) % FLASH_SIM_CUTS));
