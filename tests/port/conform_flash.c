@@ -54,7 +54,8 @@ static bool fill(uint32_t address, uint32_t len, uint8_t seed)
     return true;
 }
 
-/* Whether `len` bytes hold the pattern (seed 0: all ones). The first address that does not goes to the log. */
+/* Whether `len` bytes hold the pattern (seed 0: are erased, as flash.h says). The first address that does not goes to
+ * the log. */
 static bool holds(uint32_t address, uint32_t len, uint8_t seed)
 {
     uint8_t data[PIECE];
@@ -62,8 +63,10 @@ static bool holds(uint32_t address, uint32_t len, uint8_t seed)
     for (uint32_t at = 0; at < len; at += PIECE) {
         const uint32_t n = len - at < PIECE ? len - at : PIECE;
         bool is_right = flash_read(address + at, data, n) == NF_FLASH_OK;
-        for (uint32_t i = 0; is_right && i < n; i++)
-            is_right = data[i] == (seed == 0 ? 0xFF : pattern(address + at + i, seed));
+        if (seed == 0)
+            is_right = is_right && nf_flash_is_blank(nf_port_flash(), address + at, data, n);
+        for (uint32_t i = 0; seed != 0 && is_right && i < n; i++)
+            is_right = data[i] == pattern(address + at + i, seed);
         if (!is_right) {
             conform_found(NULL, address + at);
             return false;
@@ -96,6 +99,7 @@ static bool neighbours_are_whole(uint32_t middle)
     return holds(middle - page, page, 1) && holds(middle + page, page, 1);
 }
 
+#define NOT_ERASED "an erased page is not all ones: a page is erased to all ones, or is_blank() says that it is erased"
 #define UNPREPARED "erase or program returns an error: flash is there to be written"
 
 /* Everything outside the regions that may be destroyed. */
@@ -134,7 +138,7 @@ static const char *erases(const struct conformance *c)
             if (flash_erase(first + i * page) != NF_FLASH_OK)
                 return conform_found("erase returns an error: one page, address of its first byte", first + i * page);
             if (!holds(first + i * page, page, 0))
-                return "an erased page is not all ones: a page is erased to all ones";
+                return NOT_ERASED;
             if (round == 0 && !fill(first + i * page, page, 2))
                 return conform_found("program returns an error on an erased page: program() writes whole granules",
                                      first + i * page);
@@ -234,7 +238,7 @@ static const char *erases_one(const struct conformance *c)
         return UNPREPARED;
     if (!neighbours_are_whole(middle))
         return "erasing a page changed another one: erase() is of one page";
-    return holds(middle, page, 0) ? NULL : "an erased page is not all ones: a page is erased to all ones";
+    return holds(middle, page, 0) ? NULL : NOT_ERASED;
 }
 
 /* What a second program of a granule does: bits may only go from 1 to 0, and with write_once nobody may count on it at
@@ -259,6 +263,8 @@ static const char *programs_again(const struct conformance *c)
     }
     memset(second, 0x5F, sizeof second); /* sets bits */
     const int rc = flash_program(middle, second, f->granule);
+    if (f->is_blank != NULL)
+        return neighbours_are_whole(middle) ? NULL : "a second program changed another page";
     if (flash_read(middle, back, f->granule) != NF_FLASH_OK)
         return f->write_once ? NULL : "a granule cannot be read after a second program: write_once is to be set";
     for (uint32_t i = 0; i < f->granule; i++)
@@ -266,6 +272,30 @@ static const char *programs_again(const struct conformance *c)
             return conform_found("a second program set bits: bits may only go from 1 to 0 until the next erase",
                                  (uint32_t)(rc < 0 ? -rc : rc));
     return neighbours_are_whole(middle) ? NULL : "a second program changed another page";
+}
+
+/* Behind a cipher, ones that were programmed are not erased flash. */
+static const char *tells_blank_from_ones(const struct conformance *c)
+{
+    const struct nf_flash *f = nf_port_flash();
+    uint8_t ones[GRANULE_MAX];
+
+    (void)c;
+    if (f->is_blank == NULL)
+        return CONFORM_SKIP("erased flash reads as ones, is_blank() is not needed");
+    const uint32_t middle = prepare();
+    if (middle == 0)
+        return UNPREPARED;
+    if (!f->write_once)
+        return "write_once is not set: a cipher changes all bits of a granule, so it takes one program";
+    memset(ones, 0xFF, sizeof ones);
+    if (flash_program(middle + f->granule, ones, f->granule) != NF_FLASH_OK)
+        return UNPREPARED;
+    if (f->is_blank(f->ctx, middle + f->granule, f->granule) || f->is_blank(f->ctx, middle, 2 * f->granule))
+        return "is_blank() is true of ones that were programmed: it looks at the flash itself";
+    if (!f->is_blank(f->ctx, middle, f->granule) || !f->is_blank(f->ctx, middle + 2 * f->granule, f->granule))
+        return "is_blank() is false of erased flash: every granule that the range touches";
+    return NULL;
 }
 
 static const char *refuses_misaligned(const struct conformance *c)
@@ -403,6 +433,7 @@ static const struct conform_case flash_cases[] = {
     {"flash-program-across", crosses_pages},
     {"flash-erase-one", erases_one},
     {"flash-program-again", programs_again},
+    {"flash-blank", tells_blank_from_ones},
     {"flash-misaligned", refuses_misaligned},
     {"flash-outside", refuses_outside},
     {"flash-read-any", reads_anything},

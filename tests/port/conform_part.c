@@ -40,12 +40,13 @@ static const char *is_steady(const struct conformance *c)
     return NULL;
 }
 
+enum { REGIONS_MAX = 7 };
 struct region {
     uint32_t address, size;
 };
 
 /* The regions of the map. */
-static unsigned map(struct region out[5])
+static unsigned map(struct region out[REGIONS_MAX])
 {
     const struct nf_layout *l = nf_port_layout();
     const uint32_t page = nf_port_flash()->page_size;
@@ -55,13 +56,17 @@ static unsigned map(struct region out[5])
     out[2] = (struct region){l->objects, l->objects_size};
     out[3] = (struct region){l->slot[0], l->slot_size};
     out[4] = (struct region){l->slot[1], l->slot_size};
-    return 5;
+    if (l->seal[0] == l->seal[1])
+        return 5; /* inside the slots */
+    out[5] = (struct region){l->seal[0], page};
+    out[6] = (struct region){l->seal[1], page};
+    return 7;
 }
 
 static const char *is_aligned(const struct conformance *c)
 {
     const struct nf_flash *f = nf_port_flash();
-    struct region r[5];
+    struct region r[REGIONS_MAX];
 
     (void)c;
     for (unsigned i = 0, n = map(r); i < n; i++) {
@@ -77,7 +82,7 @@ static const char *is_aligned(const struct conformance *c)
 
 static const char *is_disjoint(const struct conformance *c)
 {
-    struct region r[5];
+    struct region r[REGIONS_MAX];
     const unsigned n = map(r);
 
     (void)c;
