@@ -53,6 +53,7 @@ struct nf_target {
 
 struct nf_node {
     mp_time due; /* own timer, MP_NEVER none; first, beside what every reception looks at */
+    mp_time now; /* of the call under way */
     struct mp_node mp;
     struct mp_device device; /* product, model, revision; version, release and floor of what runs */
     struct nf_target target;

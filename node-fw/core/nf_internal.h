@@ -14,18 +14,20 @@ enum { NF_RESTARTS_MAX = 4 };            /* tokens for starting a fetch over */
 void nf_phase_set(struct nf_node *n, const struct nf_env *env, enum nf_phase phase);
 /* Own timer: fires at the earliest time asked for. */
 void nf_wake(struct nf_node *n, mp_time at);
+/* The same, so many milliseconds from now (n->now: of the call under way). */
+void nf_wake_in(struct nf_node *n, uint32_t ms);
 
 /* Sets the own report; one that cannot be persisted is tried again. target: release sequence. */
-void nf_report(struct nf_node *n, const struct nf_env *env, mp_time now, uint32_t target, enum mp_phase phase,
+void nf_report(struct nf_node *n, const struct nf_env *env, uint32_t target, enum mp_phase phase,
                enum mp_reason reason);
 /* Sends what is set once more, with the state of the key chain as it is now. */
-void nf_report_send(struct nf_node *n, const struct nf_env *env, mp_time now);
+void nf_report_send(struct nf_node *n, const struct nf_env *env);
 /* Takes up the roll call of the release that runs, if its directive asks for one that was not taken up. */
-void nf_roll_take(struct nf_node *n, const struct nf_env *env, mp_time now);
+void nf_roll_take(struct nf_node *n, const struct nf_env *env);
 /* Answers it when it is time: the report once more, as a new one. Keeps its timer armed. */
-void nf_roll_answer(struct nf_node *n, const struct nf_env *env, mp_time now);
+void nf_roll_answer(struct nf_node *n, const struct nf_env *env);
 /* Reports, once, what a CONFIRMED boot record has to tell: an update that was confirmed, or given up and why. */
-void nf_outcome(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r);
+void nf_outcome(struct nf_node *n, const struct nf_env *env, const struct boot_record *r);
 
 /* The release is not tried again. */
 void nf_failed_note(struct nf_node *n, const struct nf_env *env, uint32_t release, const uint8_t id[8]);

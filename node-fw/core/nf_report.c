@@ -8,7 +8,7 @@
 #include "proto/mp_wire.h"
 
 enum { FAILED_SIZE = 16, REVERTED_SIZE = 13 };
-#define REPORT_RETRY MP_SECONDS(60)
+#define REPORT_RETRY_MS 60000u
 
 void nf_phase_set(struct nf_node *n, const struct nf_env *env, enum nf_phase phase)
 {
@@ -27,30 +27,34 @@ void nf_wake(struct nf_node *n, mp_time at)
         n->due = at;
 }
 
-void nf_report_send(struct nf_node *n, const struct nf_env *env, mp_time now)
+void nf_wake_in(struct nf_node *n, uint32_t ms)
+{
+    nf_wake(n, n->now + MP_MS(ms));
+}
+
+void nf_report_send(struct nf_node *n, const struct nf_env *env)
 {
     enum mp_reason reason = (enum mp_reason)n->reported_reason;
 
     if (reason == MP_REASON_NONE && n->frozen)
         reason = MP_REASON_KEYS_FROZEN;
-    n->report_failed = mp_node_report(&n->mp, &env->mp, now, (uint16_t)n->device.release, n->reported_target,
+    n->report_failed = mp_node_report(&n->mp, &env->mp, n->now, (uint16_t)n->device.release, n->reported_target,
                                       (enum mp_phase)n->reported_phase, reason) != MP_OK;
     if (n->report_failed)
-        nf_wake(n, now + REPORT_RETRY);
+        nf_wake_in(n, REPORT_RETRY_MS);
 }
 
-void nf_report(struct nf_node *n, const struct nf_env *env, mp_time now, uint32_t target, enum mp_phase phase,
-               enum mp_reason reason)
+void nf_report(struct nf_node *n, const struct nf_env *env, uint32_t target, enum mp_phase phase, enum mp_reason reason)
 {
     n->reported_target = (uint16_t)target;
     n->reported_phase = (uint8_t)phase;
     n->reported_reason = (uint8_t)reason;
-    nf_report_send(n, env, now);
+    nf_report_send(n, env);
 }
 
 /* --- the roll call ------------------------------------------------------------------------------------------------ */
 
-void nf_roll_take(struct nf_node *n, const struct nf_env *env, mp_time now)
+void nf_roll_take(struct nf_node *n, const struct nf_env *env)
 {
     struct mp_directive d;
     uint32_t delay_ms;
@@ -67,23 +71,23 @@ void nf_roll_take(struct nf_node *n, const struct nf_env *env, mp_time now)
             d.spread_s = MP_ROLL_CALL_SPREAD_S;
         mp_directive_draw(env->mp.crypto, d.salt, n->id, d.spread_s, &delay_ms);
         n->roll_sequence = d.sequence;
-        n->roll_due = now + MP_MS(delay_ms);
+        n->roll_due = n->now + MP_MS(delay_ms);
         return;
     }
 }
 
-void nf_roll_answer(struct nf_node *n, const struct nf_env *env, mp_time now)
+void nf_roll_answer(struct nf_node *n, const struct nf_env *env)
 {
-    if (now >= n->roll_due) {
+    if (n->now >= n->roll_due) {
         /* a report that says the same as the one before is a new one only where there was none */
         bool is_set = n->mp.report.is_set;
         n->mp.report.is_set = false;
-        nf_report_send(n, env, now);
+        nf_report_send(n, env);
         n->mp.report.is_set = n->mp.report.is_set || is_set;
         /* news of a fetch have time, an answer has not */
         if (n->reported_phase == MP_PHASE_FETCHING)
-            n->mp.due_ms[MP_JOB_REPORT] = mp_ms(now);
-        n->roll_due = n->report_failed ? now + REPORT_RETRY : MP_NEVER;
+            n->mp.due_ms[MP_JOB_REPORT] = mp_ms(n->now);
+        n->roll_due = n->report_failed ? n->now + MP_MS(REPORT_RETRY_MS) : MP_NEVER;
     }
     nf_wake(n, n->roll_due);
 }
@@ -95,12 +99,13 @@ void nf_note_reset(struct nf_node *n, const struct nf_env *env, mp_time now, enu
     enum mp_reason reason = boot_cause_reason(cause);
     bool is_told = n->reported_reason != MP_REASON_NONE && n->reported_reason != MP_REASON_KEYS_FROZEN;
 
+    n->now = now;
     /* Whoever fetches, stages or rolled back something else says that. The first reset counts: a node that resets all
      * the time tells it once. */
     if (reason == MP_REASON_NONE || reason == MP_REASON_OTHER || !n->is_confirmed || is_told ||
         n->reported_phase != MP_PHASE_CONFIRMED || n->reported_target != (uint16_t)n->device.release)
         return;
-    nf_report(n, env, now, n->device.release, MP_PHASE_CONFIRMED, reason);
+    nf_report(n, env, n->device.release, MP_PHASE_CONFIRMED, reason);
 }
 
 /* --- what is remembered ------------------------------------------------------------------------------------------- */
@@ -170,7 +175,7 @@ static void revert_done(struct nf_node *n, const struct nf_env *env, const struc
 }
 
 /* What a confirmed boot record has to tell, once: an update that was confirmed, or given up and why. */
-void nf_outcome(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r)
+void nf_outcome(struct nf_node *n, const struct nf_env *env, const struct boot_record *r)
 {
     bool is_revert = (r->flags & BOOT_FLAG_REVERT) != 0;
     bool has_failed = r->reason != MP_REASON_NONE && r->reason != MP_REASON_CORRUPT_HOME;
@@ -180,14 +185,14 @@ void nf_outcome(struct nf_node *n, const struct nf_env *env, mp_time now, const 
     if (r->sequence == n->noted_sequence)
         return;
     if (has_failed) {
-        nf_report(n, env, now, r->release, MP_PHASE_ROLLED_BACK, (enum mp_reason)r->reason);
+        nf_report(n, env, r->release, MP_PHASE_ROLLED_BACK, (enum mp_reason)r->reason);
     } else if (r->reason == MP_REASON_CORRUPT_HOME) {
         /* No release is to blame, and none is named, or neighbours would hold it against one. */
-        nf_report(n, env, now, 0, MP_PHASE_ROLLED_BACK, MP_REASON_CORRUPT_HOME);
+        nf_report(n, env, 0, MP_PHASE_ROLLED_BACK, MP_REASON_CORRUPT_HOME);
     } else if ((r->flags & BOOT_FLAG_UPDATED) != 0) {
-        nf_report(n, env, now, r->release, MP_PHASE_CONFIRMED, MP_REASON_NONE);
+        nf_report(n, env, r->release, MP_PHASE_CONFIRMED, MP_REASON_NONE);
     } else {
-        nf_report(n, env, now, 0, MP_PHASE_IDLE, MP_REASON_NONE);
+        nf_report(n, env, 0, MP_PHASE_IDLE, MP_REASON_NONE);
     }
     n->noted_sequence = r->sequence;
     if (has_failed && !is_revert)

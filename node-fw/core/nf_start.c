@@ -34,7 +34,7 @@ static MP_APART int keyset_load(struct nf_node *n, const struct nf_env *env, con
     return env->mp.store->put(env->mp.ctx, MP_KIND_KEYSET, 0, settings->keyset, MP_KEYSET_SIZE);
 }
 
-static MP_APART int engine_start(struct nf_node *n, const struct nf_env *env, const struct mp_settings *s, mp_time now)
+static MP_APART int engine_start(struct nf_node *n, const struct nf_env *env, const struct mp_settings *s)
 {
     struct mp_identity id = {.node = s->node,
                              .network = s->network,
@@ -49,49 +49,49 @@ static MP_APART int engine_start(struct nf_node *n, const struct nf_env *env, co
 
     if (error == MP_OK)
         error = keyset_load(n, env, s);
-    return error == MP_OK ? mp_node_init(&n->mp, &env->mp, &id, now) : MP_ERR_STORE;
+    return error == MP_OK ? mp_node_init(&n->mp, &env->mp, &id, n->now) : MP_ERR_STORE;
 }
 
 /* Hands a sealed image to the engine, to be served. */
-static bool place_sealed(struct nf_node *n, const struct nf_env *env, mp_time now, unsigned place,
-                         struct mp_manifest *m, uint8_t id[8])
+static bool place_sealed(struct nf_node *n, const struct nf_env *env, unsigned place, struct mp_manifest *m,
+                         uint8_t id[8])
 {
     uint8_t data[MP_MANIFEST_SIZE];
 
     if (env->storage->sealed(env->mp.ctx, place, data) != MP_OK || mp_manifest_get(m, data, sizeof data) != MP_OK)
         return false;
     mp_manifest_id(env->mp.crypto, data, id);
-    return mp_node_place(&n->mp, &env->mp, now, place, m, id) == MP_OK;
+    return mp_node_place(&n->mp, &env->mp, n->now, place, m, id) == MP_OK;
 }
 
 /* What the slots hold. */
-static MP_APART void places_take(struct nf_node *n, const struct nf_env *env, mp_time now)
+static MP_APART void places_take(struct nf_node *n, const struct nf_env *env)
 {
     struct mp_manifest m;
     uint8_t id[8];
 
-    if (place_sealed(n, env, now, NF_PLACE_HOME, &m, n->home_id)) {
+    if (place_sealed(n, env, NF_PLACE_HOME, &m, n->home_id)) {
         n->has_home = true;
         n->device.version = m.version;
         n->device.release = m.release;
         n->home_counter = m.security_counter;
     }
-    place_sealed(n, env, now, NF_PLACE_TARGET, &m, id);
+    place_sealed(n, env, NF_PLACE_TARGET, &m, id);
 }
 
-static void trial_begin(struct nf_node *n, const struct nf_env *env, mp_time now, const struct boot_record *r)
+static void trial_begin(struct nf_node *n, const struct nf_env *env, const struct boot_record *r)
 {
     uint16_t confirm_s = r->confirm_s != 0 ? r->confirm_s : CONFIRM_DEFAULT_S;
 
     nf_phase_set(n, env, NF_PHASE_TRIAL);
     n->target.is_revert = (r->flags & BOOT_FLAG_REVERT) != 0;
-    n->confirm_until = now + MP_SECONDS(confirm_s);
+    n->confirm_until = n->now + MP_SECONDS(confirm_s);
     nf_wake(n, n->confirm_until);
-    mp_node_trial(&n->mp, &env->mp, now, true);
-    nf_report(n, env, now, r->release, MP_PHASE_TRIAL, MP_REASON_NONE);
+    mp_node_trial(&n->mp, &env->mp, n->now, true);
+    nf_report(n, env, r->release, MP_PHASE_TRIAL, MP_REASON_NONE);
 }
 
-static MP_APART void record_follow(struct nf_node *n, const struct nf_env *env, mp_time now)
+static MP_APART void record_follow(struct nf_node *n, const struct nf_env *env)
 {
     struct boot_record r;
 
@@ -99,19 +99,19 @@ static MP_APART void record_follow(struct nf_node *n, const struct nf_env *env, 
         return; /* nothing may be erased or requested without one */
     n->device.counter_floor = r.floor;
     if (r.state == BOOT_TRIAL && n->has_home && memcmp(r.id, n->home_id, 8) == 0) {
-        trial_begin(n, env, now, &r);
+        trial_begin(n, env, &r);
         return;
     }
     if (r.state != BOOT_CONFIRMED) {
         /* The bootloader could not record the trial, so home was booted: the request is withdrawn. */
         env->storage->boot_abort(env->mp.ctx, MP_REASON_STORAGE);
         if (env->storage->boot_read(env->mp.ctx, &r) != MP_OK || r.state != BOOT_CONFIRMED) {
-            nf_report(n, env, now, r.release, MP_PHASE_ROLLED_BACK, MP_REASON_STORAGE);
+            nf_report(n, env, r.release, MP_PHASE_ROLLED_BACK, MP_REASON_STORAGE);
             return;
         }
     }
     n->is_confirmed = true;
-    nf_outcome(n, env, now, &r);
+    nf_outcome(n, env, &r);
 }
 
 int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_settings *settings, mp_time now)
@@ -121,12 +121,13 @@ int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_setting
     n->id = settings->node;
     n->labels = settings->labels;
     n->restarts = NF_RESTARTS_MAX;
+    n->now = now;
     n->restart_refill = now + NF_RESTART_EVERY;
     n->device.product = settings->product;
     n->device.model = settings->model;
     n->device.hw_revision = settings->hw_revision;
     n->device.slot_size = env->storage->capacity(env->mp.ctx);
-    int error = engine_start(n, env, settings, now);
+    int error = engine_start(n, env, settings);
 
     if (error != MP_OK)
         return error;
@@ -135,9 +136,9 @@ int nf_init(struct nf_node *n, const struct nf_env *env, const struct mp_setting
     n->reported_phase = n->mp.report.phase;
     n->reported_reason = n->mp.report.reason;
     n->reported_target = n->mp.report.target;
-    places_take(n, env, now);
-    record_follow(n, env, now);
+    places_take(n, env);
+    record_follow(n, env);
     n->dirty = true;
-    nf_wake(n, now);
+    nf_wake_in(n, 0);
     return MP_OK;
 }
