@@ -8,6 +8,7 @@
 
 #include "../mp_wire.h"
 #include "../object/keyset.h"
+#include "../object/signed.h"
 #include "../object/manifest.h"
 #include "../object/receipt.h"
 
@@ -139,6 +140,24 @@ static int put(struct mp_call *c, enum mp_kind kind, unsigned slot, const uint8_
     return MP_OK;
 }
 
+/* Checks the one signature of an object that was found worth it, and stores it. 0, or why not. */
+static MP_APART int admit(struct mp_call *c, enum mp_kind kind, unsigned slot, uint8_t key_id, uint16_t generation,
+                          const uint8_t *object, size_t len)
+{
+    const bool is_manifest = kind == MP_KIND_MANIFEST;
+    const char *tag = is_manifest ? MP_TAG_MANIFEST : kind == MP_KIND_DIRECTIVE ? MP_TAG_DIRECTIVE : MP_TAG_RECEIPT;
+    const size_t body = len - MP_SIGNATURE_SIZE;
+    uint8_t pub[32];
+
+    if (!may_verify(c, 1))
+        return MP_ERR_BUSY;
+    int error = find_key(c, is_manifest ? MP_ROLE_PUBLISHER : MP_ROLE_RELEASE, key_id, generation, pub);
+
+    if (error == MP_OK)
+        error = mp_signed_verify(c->env->crypto, tag, object, body, object + body, pub);
+    return error == MP_OK ? put(c, kind, slot, object, len) : error;
+}
+
 /* The generation comes first, so that a stolen key that ran the epoch to its end is undone by its successor. */
 static void see_epoch(struct mp_call *c, const struct mp_directive *d)
 {
@@ -175,7 +194,7 @@ static MP_APART int accept_directive(struct mp_call *c, const uint8_t *object, s
     struct mp_node *n = c->n;
     struct mp_directive d;
     struct mp_head head;
-    uint8_t id[8], pub[32];
+    uint8_t id[8];
     int slot, error = mp_directive_get(&d, object, len);
 
     if (error < 0)
@@ -195,13 +214,7 @@ static MP_APART int accept_directive(struct mp_call *c, const uint8_t *object, s
         if (order <= 0)
             return order < 0 ? MP_ERR_OLD : MP_ERR_DUPLICATE;
     }
-    if (!may_verify(c, 1))
-        return MP_ERR_BUSY;
-    error = find_key(c, MP_ROLE_RELEASE, d.key_id, d.generation, pub);
-    if (error == MP_OK)
-        error = mp_directive_verify(c->env->crypto, object, len, pub);
-    if (error == MP_OK)
-        error = put(c, MP_KIND_DIRECTIVE, (unsigned)slot, object, len);
+    error = admit(c, MP_KIND_DIRECTIVE, (unsigned)slot, d.key_id, d.generation, object, len);
     if (error < 0)
         return error;
     if (n->heads[slot].release != d.release)
@@ -220,7 +233,7 @@ static MP_APART int accept_manifest(struct mp_call *c, const uint8_t *object, si
 {
     struct mp_node *n = c->n;
     struct mp_manifest m;
-    uint8_t ids[MP_MANIFESTS_MAX][8], id[8], pub[32];
+    uint8_t ids[MP_MANIFESTS_MAX][8], id[8];
     int count, slot = -1, error = mp_manifest_get(&m, object, len);
 
     if (error < 0)
@@ -245,13 +258,7 @@ static MP_APART int accept_manifest(struct mp_call *c, const uint8_t *object, si
         return MP_ERR_UNNAMED;
     if (m.expiry_epoch && n->epoch > m.expiry_epoch)
         return MP_ERR_EXPIRED;
-    if (!may_verify(c, 1))
-        return MP_ERR_BUSY;
-    error = find_key(c, MP_ROLE_PUBLISHER, m.key_id, m.generation, pub);
-    if (error == MP_OK)
-        error = mp_manifest_verify(c->env->crypto, object, pub);
-    if (error == MP_OK)
-        error = put(c, MP_KIND_MANIFEST, (unsigned)slot, object, len);
+    error = admit(c, MP_KIND_MANIFEST, (unsigned)slot, m.key_id, m.generation, object, len);
     if (error < 0)
         return error;
     memcpy(n->manifests[slot], id, 8);
@@ -350,7 +357,6 @@ static MP_APART int accept_receipt(struct mp_call *c, const uint8_t *object, siz
 {
     struct mp_node *n = c->n;
     struct mp_receipt r;
-    uint8_t pub[32];
     int order, error = mp_receipt_get(&r, object, len);
 
     if (error < 0)
@@ -364,13 +370,7 @@ static MP_APART int accept_receipt(struct mp_call *c, const uint8_t *object, siz
         mp_push_settle(c, MP_PUSH_RECEIPT);
     if (order <= 0)
         return order < 0 ? MP_ERR_OLD : MP_ERR_DUPLICATE;
-    if (!may_verify(c, 1))
-        return MP_ERR_BUSY;
-    error = find_key(c, MP_ROLE_RELEASE, r.key_id, r.generation, pub);
-    if (error == MP_OK)
-        error = mp_receipt_verify(c->env->crypto, object, len, pub);
-    if (error == MP_OK)
-        error = put(c, MP_KIND_RECEIPT, 0, object, len);
+    error = admit(c, MP_KIND_RECEIPT, 0, r.key_id, r.generation, object, len);
     if (error < 0)
         return error;
     n->round = r.round;

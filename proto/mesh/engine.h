@@ -24,6 +24,7 @@
 
 #include <string.h>
 
+#include "../mp_wire.h"
 #include "node.h"
 #include "summary.h"
 
@@ -56,9 +57,7 @@ static inline bool mp_is_before(uint32_t a_ms, uint32_t b_ms)
 /* Whether a place for an object's id is empty. */
 static inline bool mp_is_free_id(const uint8_t id[8])
 {
-    static const uint8_t none[8];
-
-    return memcmp(id, none, sizeof none) == 0;
+    return mp_get64(id) == 0;
 }
 
 /* job.c */

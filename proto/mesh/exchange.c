@@ -243,11 +243,10 @@ static int verify_chunk(struct mp_call *c, unsigned place, uint32_t position, co
     return memcmp(hash, expected, MP_HASH_SIZE) == 0 ? MP_OK : MP_ERR_CHUNK;
 }
 
+/* Leaves come last. */
 static uint32_t first_leaf(const struct mp_place *p)
 {
-    struct mp_tree tree;
-
-    return mp_tree_init(&tree, p->size) == MP_OK ? tree.first[0] : 0;
+    return p->positions - (p->size + MP_CHUNK_SIZE - 1) / MP_CHUNK_SIZE;
 }
 
 /* The frontier moved on or something came in: when to ask for what is missing. */
