@@ -88,11 +88,14 @@ $(SIZE_COST).%.elf: $(NRF51_DIR)/slot.%.ld $(SIZE_COST_OBJ) $(call nrf51_obj,$(N
 	$(Q)$(CROSS)gcc $(NRF51_LDFLAGS) -T $< $(filter %.o,$^) -o $@
 $(SIZE_COST).%.bin: $(SIZE_COST).%.elf
 	$(Q)$(CROSS)objcopy -O binary $< $@
-SIZE_COST_ARCHIVES = $(foreach l,test node port proto,$(BUILD)/lib/lib$(l).a)
-$(BUILD)/tests/size/cost: $(BUILD)/obj/tests/size/cost_main.o $(SIZE_COST_ARCHIVES)
+# Not all of tests/lib: some of it needs packages that tests need.
+SIZE_COST_OBJ_HOST = $(patsubst %,$(BUILD)/obj/tests/%.o,size/cost_main $(addprefix lib/,fleet_process part_flash qemu qemu_elf qemu_gdb qemu_qmp sign))
+SIZE_COST_ARCHIVES = $(foreach l,node port proto,$(BUILD)/lib/lib$(l).a)
+$(BUILD)/tests/size/cost: $(SIZE_COST_OBJ_HOST) $(SIZE_COST_ARCHIVES)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $< -Wl,--start-group $(SIZE_COST_ARCHIVES) -Wl,--end-group $(LDFLAGS) $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(SIZE_COST_OBJ_HOST) -Wl,--start-group $(SIZE_COST_ARCHIVES) -Wl,--end-group $(LDFLAGS) $(LIBS) -o $@
+-include $(BUILD)/obj/tests/size/cost_main.d $(BUILD)/obj/tests/size/stack_main.d
 $(SIZE_COST).txt: $(BUILD)/tests/size/cost $(NRF51_DIR)/boot.bin $(SIZE_COST).a.bin $(SIZE_COST).b.bin $(call nrf51_images,$(SIZE_IMAGE:node-%=%))
 	$(call say,RUN,$@)
 	$(Q)$< $(NRF51_DIR)/boot.bin $(SIZE_COST) $(SIZE_COST).a.elf $(NRF51_DIR)/$(SIZE_IMAGE) > $@
