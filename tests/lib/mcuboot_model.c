@@ -74,12 +74,16 @@ static uint32_t valid_size(struct place p)
 /* Flash that MCUboot erased or programmed: whole, and as full as its bytes. */
 static void settle_state(struct flash_sim *sim, uint32_t address, uint32_t len)
 {
-    for (uint32_t at = address; at < address + len; at += sim->flash.granule) {
+    const uint32_t granule = sim->flash.granule;
+
+    if (granule == 0)
+        abort();
+    for (uint32_t at = address; at < address + len; at += granule) {
         uint8_t all = 0xFF;
 
-        for (uint32_t i = 0; i < sim->flash.granule; i++)
+        for (uint32_t i = 0; i < granule; i++)
             all &= sim->data[at + i];
-        sim->state[at / sim->flash.granule] = all == 0xFF ? 0 : PROGRAMMED;
+        sim->state[at / granule] = all == 0xFF ? 0 : PROGRAMMED;
     }
 }
 
@@ -154,6 +158,9 @@ static void exchange_offset(uint8_t *primary, uint8_t *secondary, uint32_t secto
 static void swap_images(struct flash_sim *sim, const struct nf_mcuboot_map *map, enum nf_mcuboot_swap swap)
 {
     uint32_t sector = map->shape.sector;
+
+    if (sector == 0)
+        abort();
     bool is_revert = swap == NF_MCUBOOT_SWAP_REVERT;
     struct place a = place_of(sim, map, 0, 0);
     struct place b = place_of(sim, map, 1, map->shape.mode == NF_MCUBOOT_OFFSET && !is_revert ? sector : 0);
