@@ -10,7 +10,7 @@
 
 #include "proto/mp_wire.h"
 
-#define STALE_US 100000u     /* half a command this old is the rest of a line that was given up */
+#define STALE_US 3000000u    /* half a command this old is the rest of a line that was given up */
 #define GIVE_UP_US 10000000u /* the part takes nothing */
 enum { CYCLE = 251 };
 

@@ -28,7 +28,7 @@ enum boot_cause template_cause(void);
 #define nf_port_layout template_layout
 #define nf_port_slot template_slot
 #define nf_port_cause template_cause
-#include "node-fw/port/template/port.c"
+#include "node-fw/port/template/port.c" /* NOLINT(bugprone-suspicious-include) */
 #undef nf_port_start
 #undef nf_port_now
 #undef nf_port_flash
