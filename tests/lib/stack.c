@@ -49,7 +49,9 @@ static char *keep(struct stack *s, const char *text, size_t len)
     memcpy(copy, text, len);
     copy[len] = 0;
     s->text = grow(s->text, s->texts, sizeof *s->text);
-    return s->text[s->texts++] = copy;
+    s->text[s->texts] = copy;
+    s->texts++;
+    return copy;
 }
 
 struct stack *stack_open(void)

@@ -180,7 +180,7 @@ static void measure_frames(const uint8_t *at)
 
 int main(void)
 {
-    const struct cost_head *head = (const struct cost_head *)COST_FRAMES;
+    const struct cost_head *head = (const struct cost_head *)(uintptr_t)COST_FRAMES;
 
     MUST(nf_port_start() == 0);
     clock_start();
