@@ -14,7 +14,7 @@
  * A piece of the image is taken once, in order, so no granule is programmed twice.
  */
 
-enum { REPLY = 0x80, PAYLOAD = BOOT_RECOVERY_HEAD, SETTINGS_STORED = 384 };
+enum { STEP = 32, REPLY = 0x80, PAYLOAD = BOOT_RECOVERY_HEAD, SETTINGS_STORED = 384 };
 _Static_assert(SETTINGS_STORED <= BOOT_RECOVERY_PAYLOAD_MAX, "fill is put behind the record where it came");
 _Static_assert(4 + MP_CHUNK_SIZE + 32 <= BOOT_RECOVERY_PAYLOAD_MAX, "and behind a piece");
 _Static_assert(BOOT_RECOVERY_HELLO_SIZE <= BOOT_RECOVERY_PAYLOAD_MAX && MP_SETTINGS_SIZE <= BOOT_RECOVERY_PAYLOAD_MAX,
@@ -26,39 +26,43 @@ void boot_recovery_init(struct boot_recovery *r, const struct boot_recovery_env 
     r->env = env;
 }
 
-/* --- flash -------------------------------------------------------------------------------------------------------- */
+/* --- flash: once something has failed, nothing more is written -------------------------------------------------------- */
 
-/* Programs whole granules into erased flash. Nobody reads back here: everything is checked as a whole before it
- * counts. */
-static int program(const struct boot_env *boot, uint32_t address, const uint8_t *data, uint32_t len)
+static void erase(struct boot_recovery *r, uint32_t address, uint32_t pages)
 {
-    const struct nf_flash *flash = boot->flash;
-
-    return flash->program(flash->ctx, address, data, len) == NF_FLASH_OK ? MP_OK : MP_ERR_STORE;
-}
-
-/* Erases `pages` pages from an address on. */
-static int erase(const struct boot_recovery_env *env, uint32_t address, uint32_t pages)
-{
+    const struct boot_recovery_env *env = r->env;
     const struct nf_flash *flash = env->boot.flash;
 
-    for (; pages > 0; pages--, address += flash->page_size) {
+    for (; pages > 0 && r->status == MP_OK; pages--, address += flash->page_size) {
         if (env->kick != NULL)
             env->kick(env->boot.ctx);
         if (flash->erase(flash->ctx, address) != NF_FLASH_OK)
-            return MP_ERR_STORE;
+            r->status = MP_ERR_STORE;
     }
-    return MP_OK;
+}
+
+/* Into erased flash, a multiple of 32 bytes. Nobody reads back here: everything is checked as a whole before it counts.
+ */
+static void program(struct boot_recovery *r, uint32_t address, const uint8_t *data, uint32_t len)
+{
+    const struct nf_flash *flash = r->env->boot.flash;
+
+    if (r->status == MP_OK && flash->program(flash->ctx, address, data, len) != NF_FLASH_OK)
+        r->status = MP_ERR_STORE;
+}
+
+static uint32_t seal_address(const struct boot_recovery *r, unsigned slot)
+{
+    return boot_image_seal_address(r->env->boot.flash, r->env->boot.layout, slot);
 }
 
 /* Erases the settings, whose secrets go first, and what was kept under them. */
-static int forget(const struct boot_recovery_env *env)
+static void forget(struct boot_recovery *r)
 {
-    const struct nf_layout *layout = env->boot.layout;
+    const struct nf_layout *layout = r->env->boot.layout;
 
-    int error = erase(env, layout->settings, 1);
-
-    return error == MP_OK ? erase(env, layout->objects, layout->objects_size / env->boot.flash->page_size) : error;
+    erase(r, layout->settings, 1);
+    erase(r, layout->objects, layout->objects_size / r->env->boot.flash->page_size);
 }
 
 /* --- settings ----------------------------------------------------------------------------------------------------- */
@@ -79,29 +83,28 @@ bool boot_has_settings(const struct boot_env *env)
 }
 
 /* Only where none are: once a part belongs to a network, whoever wants to change that must erase it. */
-static int take_settings(const struct boot_recovery_env *env, uint8_t *data)
+static void take_settings(struct boot_recovery *r, uint8_t *data)
 {
     struct mp_settings s;
-    int error = mp_settings_get(&s, data, MP_SETTINGS_SIZE);
 
-    if (error != MP_OK)
-        return error;
-    if (boot_has_settings(&env->boot))
-        return MP_ERR_STATE;
+    r->status = mp_settings_get(&s, data, MP_SETTINGS_SIZE);
+    if (r->status == MP_OK && boot_has_settings(&r->env->boot))
+        r->status = MP_ERR_STATE;
     memset(data + MP_SETTINGS_SIZE, 0xFF, SETTINGS_STORED - MP_SETTINGS_SIZE);
     /* A keyset that another life left in the object log would count instead of the one in these settings. */
-    error = forget(env);
-    if (error == MP_OK)
-        error = program(&env->boot, env->boot.layout->settings, data, SETTINGS_STORED);
-    return error != MP_OK || boot_has_settings(&env->boot) ? error : MP_ERR_STORE;
+    forget(r);
+    program(r, r->env->boot.layout->settings, data, SETTINGS_STORED);
+    if (r->status == MP_OK && !boot_has_settings(&r->env->boot))
+        r->status = MP_ERR_STORE;
 }
 
 /* --- image -------------------------------------------------------------------------------------------------------- */
 
 /* May this part run it? Preconditions that need a clock, a battery or a running version are not asked: nothing runs. */
-static int judge(const struct boot_recovery *r, const struct boot_env *env, const uint8_t *manifest)
+static int judge(const struct boot_recovery *r, const uint8_t *manifest)
 {
     const struct mp_manifest *m = &r->image.manifest;
+    const struct boot_env *env = &r->env->boot;
     struct mp_settings s;
     struct boot_record record;
 
@@ -116,124 +119,106 @@ static int judge(const struct boot_recovery *r, const struct boot_env *env, cons
 }
 
 /* The same image again goes on where it stopped. */
-static int begin(struct boot_recovery *r, unsigned slot, const uint8_t *manifest)
+static void begin(struct boot_recovery *r, unsigned slot, const uint8_t *manifest)
 {
     const struct boot_env *boot = &r->env->boot;
 
     if (r->open && r->slot == slot && memcmp(r->manifest, manifest, MP_MANIFEST_SIZE) == 0)
-        return MP_OK;
-    r->open = r->sealed = false;
+        return;
+    r->sealed = false;
     r->next = 0;
-    if (slot > 1)
-        return MP_ERR_FORMAT;
-    int error = boot_image_describe(&r->image, boot->flash, boot->layout, slot, boot->crypto, manifest);
-
-    if (error == MP_OK)
-        error = judge(r, boot, manifest);
-    if (error == MP_OK)
-        error = erase(r->env, boot_image_seal_address(boot->flash, boot->layout, slot), 1);
-    memcpy(r->manifest, manifest, MP_MANIFEST_SIZE);
     r->slot = (uint8_t)slot;
-    r->open = error == MP_OK;
-    return error;
+    memcpy(r->manifest, manifest, MP_MANIFEST_SIZE);
+    r->status = slot > 1 ? MP_ERR_FORMAT
+                         : boot_image_describe(&r->image, boot->flash, boot->layout, slot, boot->crypto, manifest);
+    if (r->status == MP_OK)
+        r->status = judge(r, manifest);
+    erase(r, seal_address(r, slot), 1);
+    r->open = r->status == MP_OK;
 }
 
-/* Reading the list while pieces come: from flash what was programmed, and the piece in hand. */
-struct hand {
-    const struct boot_image *image;
-    const uint8_t *data;
-    uint32_t offset; /* of the piece in the payload */
-    uint32_t len;
-};
+/* Where a piece lies in the request. */
+static uint8_t *piece_of(struct boot_recovery *r)
+{
+    return r->frame + PAYLOAD + 4;
+}
 
+/* Reads the list while pieces come: from flash what was programmed, and the piece in hand. Reads stay within a piece. */
 static int list_read(void *ctx, uint32_t offset, uint8_t *data, size_t len)
 {
-    const struct hand *h = ctx;
-    const struct nf_flash *flash = h->image->flash;
+    struct boot_recovery *r = ctx;
+    const struct nf_flash *flash = r->image.flash;
+    uint32_t hand = r->next * MP_CHUNK_SIZE;
 
-    if (offset < h->offset) /* a read stays within one piece */
-        return flash->read(flash->ctx, h->image->address + offset, data, len) == NF_FLASH_OK ? MP_OK : MP_ERR_STORE;
-    if (offset - h->offset + len > h->len)
+    if (offset < hand)
+        return flash->read(flash->ctx, r->image.address + offset, data, len) == NF_FLASH_OK ? MP_OK : MP_ERR_STORE;
+    if (offset >= hand + MP_CHUNK_SIZE)
         return MP_ERR_ABSENT;
-    memcpy(data, h->data + (offset - h->offset), len);
+    memcpy(data, piece_of(r) + (offset - hand), len);
     return MP_OK;
 }
 
-/* Turns a canonical piece into what the slot holds. The list itself stays, so it may be read from what is changed. */
-static int relocate(const struct boot_image *image, uint32_t offset, uint8_t *data, uint32_t len)
+/* Turns the canonical piece in hand into what the slot holds. The list itself stays, so it may be read from it
+ * meanwhile. */
+static int relocate(struct boot_recovery *r, uint32_t len)
 {
-    struct hand hand = {image, data, offset, len};
+    const struct boot_image *image = &r->image;
     struct mp_reloc_header list;
 
     if (!image->relocates)
         return MP_OK;
-    int error = mp_reloc_check(&list, list_read, &hand, image->manifest.image_size);
+    int error = mp_reloc_check(&list, list_read, r, image->manifest.image_size);
 
     if (error == MP_ERR_ABSENT) /* the list ends behind this piece, which makes it a part of the list */
         return MP_OK;
     if (error == MP_OK)
-        error = mp_reloc_apply(&list, list_read, &hand, mp_reloc_distance(&list, image->base), offset, data, len);
+        error = mp_reloc_apply(&list, list_read, r, mp_reloc_distance(&list, image->base), r->next * MP_CHUNK_SIZE,
+                               piece_of(r), len);
     return error;
 }
 
-/* Programs a piece, page by page; a page is erased when the first byte of it comes. */
-static int place(const struct boot_recovery *r, uint32_t address, uint8_t *data, uint32_t len)
-{
-    const struct nf_flash *flash = r->image.flash;
-    uint32_t rest = (len + flash->granule - 1) & ~(flash->granule - 1);
-    int error = MP_OK;
-
-    memset(data + len, 0xFF, rest - len);
-    while (rest > 0 && error == MP_OK) {
-        uint32_t at = address & (flash->page_size - 1), n = flash->page_size - at;
-
-        if (at == 0)
-            error = erase(r->env, address, 1);
-        if (n > rest)
-            n = rest;
-        if (error == MP_OK)
-            error = program(&r->env->boot, address, data, n);
-        address += n;
-        data += n;
-        rest -= n;
-    }
-    return error;
-}
-
-/* Pieces are the leaves and then the interior chunks, which nothing here needs to check: the node does. */
-static int take_piece(struct boot_recovery *r, uint32_t piece, uint8_t *data, uint32_t len)
+/* Pieces are the leaves and then the interior chunks, which nothing here needs to check: the node does. A page is
+ * erased when the first byte of it comes. */
+static void take_piece(struct boot_recovery *r, uint32_t piece, uint32_t len)
 {
     const struct boot_image *image = &r->image;
     uint32_t position = piece + image->tree.first[0];
-    int error = MP_OK;
+    uint8_t *data = piece_of(r);
 
+    r->status = MP_ERR_STATE;
     if (!r->open)
-        return MP_ERR_STATE;
+        return;
+    r->status = MP_OK;
     if (piece + 1 == r->next)
-        return MP_OK; /* the reply was lost */
+        return; /* the reply was lost */
+    r->status = MP_ERR_GAP;
     if (piece != r->next || piece >= image->tree.positions)
-        return MP_ERR_GAP;
+        return;
     if (position >= image->tree.positions)
         position -= image->tree.positions;
+    r->status = MP_ERR_LENGTH;
     if (len != mp_tree_length(&image->tree, position))
-        return MP_ERR_LENGTH;
-    if (piece < image->tree.count[0])
-        error = relocate(image, piece * MP_CHUNK_SIZE, data, len);
-    if (error == MP_OK)
-        error = place(r, boot_image_chunk_address(image, position), data, len);
+        return;
+    r->status = piece < image->tree.count[0] ? relocate(r, len) : MP_OK;
+    memset(data + len, 0xFF, MP_CHUNK_SIZE - len);
+    for (uint32_t i = 0, at = boot_image_chunk_address(image, position); i < MP_CHUNK_SIZE; i += STEP) {
+        if ((at + i) % image->flash->page_size == 0)
+            erase(r, at + i, 1);
+        if (i < len)
+            program(r, at + i, data + i, STEP);
+    }
     r->next++;
-    r->open = error == MP_OK; /* what lies there otherwise is nobody's: from the start again */
-    return error;
+    r->open = r->status == MP_OK; /* what lies there otherwise is nobody's: from the start again */
 }
 
 /* The seal, behind a whole hash, and then the record that makes this slot the part's home. */
 static int seal(struct boot_recovery *r)
 {
     const struct boot_env *boot = &r->env->boot;
-    const struct boot_image *image = &r->image;
+    struct boot_image *image = &r->image;
     struct boot_record record;
     uint8_t data[BOOT_SEAL_SIZE];
-    int error = boot_image_list(&r->image);
+    int error = boot_image_list(image);
 
     if (r->env->kick != NULL)
         r->env->kick(boot->ctx);
@@ -243,11 +228,10 @@ static int seal(struct boot_recovery *r)
         return error;
     memset(data, 0xFF, sizeof data);
     boot_image_seal_put(data, r->manifest);
-    error = program(boot, boot_image_seal_address(boot->flash, boot->layout, r->slot), data, sizeof data);
-    if (error == MP_OK)
-        error = boot_image_seal(boot->flash, boot->layout, r->slot, data);
-    if (error != MP_OK)
-        return error;
+    program(r, seal_address(r, r->slot), data, sizeof data);
+    error = boot_image_seal(boot->flash, boot->layout, r->slot, data);
+    if (r->status != MP_OK || error != MP_OK)
+        return MP_ERR_STORE;
     boot_read(boot->flash, boot->layout, &record);
     record.state = BOOT_CONFIRMED;
     record.home = r->slot;
@@ -259,28 +243,24 @@ static int seal(struct boot_recovery *r)
     return boot_append(boot->flash, boot->layout, &record);
 }
 
-static int finish(struct boot_recovery *r)
+static void finish(struct boot_recovery *r)
 {
-    if (!r->open || r->next < r->image.tree.count[0])
-        return MP_ERR_STATE;
-    if (r->sealed)
-        return MP_OK; /* the reply was lost */
-    int error = seal(r);
-
-    r->open = r->sealed = error == MP_OK;
-    return error;
+    if (!r->open || r->next < r->image.tree.count[0]) {
+        r->status = MP_ERR_STATE;
+    } else if (!r->sealed) { /* else the reply was lost */
+        r->status = seal(r);
+        r->open = r->sealed = r->status == MP_OK;
+    }
 }
 
 /* The boot record, with its floor, only when there is nothing left to boot. */
-static int erase_all(struct boot_recovery *r)
+static void erase_all(struct boot_recovery *r)
 {
-    const struct nf_layout *layout = r->env->boot.layout;
-    int error = forget(r->env);
-
     r->open = false;
-    for (unsigned slot = 0; slot < 2 && error == MP_OK; slot++)
-        error = erase(r->env, boot_image_seal_address(r->env->boot.flash, layout, slot), 1);
-    return error == MP_OK ? erase(r->env, layout->boot_record, 2) : error;
+    forget(r);
+    erase(r, seal_address(r, 0), 1);
+    erase(r, seal_address(r, 1), 1);
+    erase(r, r->env->boot.layout->boot_record, 2);
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
@@ -329,41 +309,46 @@ static const struct {
     [BOOT_RECOVERY_ERASE] = {4, 4},
 };
 
-/* Does what a request says; *len, its length, becomes that of the reply behind its status. */
-static int serve(struct boot_recovery *r, unsigned type, uint32_t *len)
+/* Does what a request says. What the reply has behind its status: its length. */
+static uint32_t serve(struct boot_recovery *r, unsigned type, uint32_t len)
 {
     uint8_t *data = r->frame + PAYLOAD;
-    uint32_t n = *len;
-    int error = MP_ERR_TYPE;
 
-    *len = 0;
-    if (type > BOOT_RECOVERY_RESET)
-        return MP_ERR_TYPE;
-    if (n < lengths[type].min || n > lengths[type].max)
-        return MP_ERR_LENGTH;
+    r->status = MP_ERR_TYPE;
+    if (type - 1 >= BOOT_RECOVERY_RESET)
+        return 0;
+    r->status = MP_ERR_LENGTH;
+    if (len < lengths[type].min || len > lengths[type].max)
+        return 0;
+    r->status = MP_OK;
     switch ((enum boot_recovery_type)type) {
     case BOOT_RECOVERY_HELLO:
         hello(r->env, data);
-        *len = BOOT_RECOVERY_HELLO_SIZE - 1;
-        return MP_OK;
+        return BOOT_RECOVERY_HELLO_SIZE - 1;
     case BOOT_RECOVERY_SETTINGS:
-        return take_settings(r->env, data);
+        take_settings(r, data);
+        return 0;
     case BOOT_RECOVERY_BEGIN:
+        begin(r, data[0], data + 1);
+        break;
     case BOOT_RECOVERY_DATA:
-        error =
-            type == BOOT_RECOVERY_BEGIN ? begin(r, data[0], data + 1) : take_piece(r, mp_get32(data), data + 4, n - 4);
-        mp_put32(data + 1, r->next);
-        *len = 4;
+        take_piece(r, mp_get32(data), len - 4);
         break;
     case BOOT_RECOVERY_FINISH:
-        return finish(r);
+        finish(r);
+        return 0;
     case BOOT_RECOVERY_ERASE:
-        return mp_get32(data) == BOOT_RECOVERY_ERASE_WORD ? erase_all(r) : MP_ERR_FORMAT;
+        if (mp_get32(data) != BOOT_RECOVERY_ERASE_WORD)
+            r->status = MP_ERR_FORMAT;
+        else
+            erase_all(r);
+        return 0;
     case BOOT_RECOVERY_RESET:
         r->reset = true;
-        return MP_OK;
+        return 0;
     }
-    return error;
+    mp_put32(data + 1, r->next);
+    return 4;
 }
 
 size_t boot_recovery_receive(struct boot_recovery *r, uint8_t byte)
@@ -373,20 +358,19 @@ size_t boot_recovery_receive(struct boot_recovery *r, uint8_t byte)
     r->frame[r->used++] = byte;
     if (r->used < PAYLOAD)
         return 0;
-    uint32_t len = mp_get16(r->frame + 2);
-    uint8_t *end = r->frame + PAYLOAD + len;
+    uint32_t len = mp_get16(r->frame + 2), end = PAYLOAD + len;
 
-    if (len <= BOOT_RECOVERY_PAYLOAD_MAX && r->used < PAYLOAD + len + 4)
+    if (len <= BOOT_RECOVERY_PAYLOAD_MAX && r->used < end + 4)
         return 0;
     r->used = 0;
     /* What is too long or damaged is dropped whole: the host fills the line up before it asks again. */
-    if (len > BOOT_RECOVERY_PAYLOAD_MAX || mp_get32(end) != mp_crc32(r->frame, PAYLOAD + len))
+    if (len > BOOT_RECOVERY_PAYLOAD_MAX || mp_get32(r->frame + end) != mp_crc32(r->frame, end))
         return 0;
-    int status = serve(r, r->frame[1], &len);
-
+    len = 1 + serve(r, r->frame[1], len);
+    end = PAYLOAD + len;
     r->frame[1] |= REPLY;
-    mp_put16(r->frame + 2, ++len);
-    r->frame[PAYLOAD] = (uint8_t)-status;
-    mp_put32(r->frame + PAYLOAD + len, mp_crc32(r->frame, PAYLOAD + len));
-    return PAYLOAD + len + 4;
+    mp_put16(r->frame + 2, len);
+    r->frame[PAYLOAD] = (uint8_t)-r->status;
+    mp_put32(r->frame + end, mp_crc32(r->frame, end));
+    return end + 4;
 }

@@ -66,6 +66,7 @@ struct boot_recovery_env {
 /* Caller-allocated. frame and reset may be read, the rest is private. */
 struct boot_recovery {
     const struct boot_recovery_env *env;
+    int status;                             /* of the request at hand, 0 or an error */
     uint8_t frame[BOOT_RECOVERY_FRAME_MAX]; /* request as it comes; then the reply */
     uint16_t used;                          /* bytes of frame */
     bool reset;                             /* the host asked for a reset */
