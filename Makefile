@@ -276,7 +276,7 @@ demo: all $(DEMO_IMAGES) $(DEMO) ## One gateway, 24 nodes, a good release and tw
 
 # The same with emulated microcontrollers beside node processes.
 DEMO_MCU = $(BUILD)/tests/demo/demo-mcu
-DEMO_MCU_IMAGES = $(patsubst %,$(BUILD)/images/node-%.bin,1.0.0 2.0.0 2.1.0) $(NRF51_DIR)/boot.bin \
+DEMO_MCU_IMAGES = $(patsubst %,$(BUILD)/images/node-%.bin,1.0.0 2.0.0) $(NRF51_DIR)/boot.bin \
     $(call nrf51_images,1.0.0 2.0.0 2.1.0 3.0.1-hang 3.0.2-crash)
 demo-mcu: all $(DEMO_MCU_IMAGES) $(DEMO_MCU) ## Eight emulated nRF51822, eight node processes, one gateway, two products; last line: demo-mcu: ok
 	@BUILD=$(abspath $(BUILD)) $(DEMO_MCU)
