@@ -5,8 +5,8 @@
 #include "node-fw/port/port.h"
 #include "tests/port/conformance.h"
 
-static const struct conformance conformance = {
-    .say = conformance_say_link, .has_tester = true, .may_reset = true, .clock_percent = 5};
+/* The emulator's clock is the part's, whatever the port makes of it: not compared. */
+static const struct conformance conformance = {.say = conformance_say_link, .has_tester = true, .may_reset = true};
 
 int main(void)
 {
