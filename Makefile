@@ -91,7 +91,7 @@ DEPS_PACKAGES_CROSS = gcc-arm-none-eabi libnewlib-arm-none-eabi
 DEPS_PACKAGES_PART = $(DEPS_PACKAGES_CROSS) dpkg-dev qemu-system-arm
 
 # What the goals at hand need comes before any compiler runs. `make` alone installs nothing.
-DEPS_GOALS_BUILD = deps demo demo-mcu sim-demo test unit fuzz bench bench-sim results size check
+DEPS_GOALS_BUILD = deps demo demo-mcu power-mcu sim-demo test unit fuzz bench bench-sim results size check
 DEPS_GOALS_MPI = $(if $(filter 0,$(MPI)),,deps sim-demo test unit bench-sim results check)
 DEPS_GOALS_TEST = deps test unit fuzz bench check
 DEPS_GOALS_CHECK = deps check format
@@ -197,7 +197,7 @@ IMAGES = $(if $(wildcard node-fw/port/posix/node_main.c),$(patsubst %,$(BUILD)/i
 
 # --- targets ----------------------------------------------------------------------------------------------------------
 
-.PHONY: all help deps hint demo demo-mcu sim-demo test unit fuzz bench bench-sim results size check format install clean FORCE
+.PHONY: all help deps hint demo demo-mcu power-mcu sim-demo test unit fuzz bench bench-sim results size check format install clean FORCE
 FORCE:
 
 all: $(PROGRAMS) ## Programs, into build/bin
@@ -280,6 +280,12 @@ DEMO_MCU_IMAGES = $(patsubst %,$(BUILD)/images/node-%.bin,1.0.0 2.0.0) $(NRF51_D
     $(call nrf51_images,1.0.0 2.0.0 2.1.0 3.0.1-hang 3.0.2-crash)
 demo-mcu: all $(DEMO_MCU_IMAGES) $(DEMO_MCU) ## Eight emulated nRF51822, eight node processes, one gateway, two products; last line: demo-mcu: ok
 	@BUILD=$(abspath $(BUILD)) $(DEMO_MCU)
+
+# Long; a few of these cuts are made in `make test`, by tests/emu/test_power_part.c.
+POWER_MCU = $(BUILD)/tests/emu/power-mcu
+POWER_MCU_IMAGES = $(NRF51_DIR)/boot.bin $(call nrf51_images,1.0.0 2.0.0 2.1.0)
+power-mcu: all $(POWER_MCU_IMAGES) $(POWER_MCU) ## Cut the power of emulated nRF51822 200 times; RESETS=, SEED=; last line: power-mcu: ok
+	@BUILD=$(abspath $(BUILD)) $(POWER_MCU) $(or $(RESETS),200) 8 $(SEED)
 
 # Every benchmark takes the file to write its JSON object to, and prints what a person wants to read.
 BENCHES = $(patsubst tests/bench/%_main.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*_main.c))
