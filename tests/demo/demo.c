@@ -37,23 +37,29 @@ void demo_check(struct demo *d, bool is_so, const char *format, ...)
         fleet_fail(&d->fleet, "an expectation was not met");
 }
 
+struct enrolling {
+    const struct demo *demo;
+    unsigned count;
+};
+
 static bool enrolled(struct fleet *f, void *ctx)
 {
-    struct demo *d = ctx;
+    const struct enrolling *e = ctx;
     cJSON *status = fleet_get(f, "/v1/status");
-    const unsigned n = (unsigned)fleet_number(status, "nodes.enrolled");
+    const unsigned n = (unsigned)fleet_number(status, "nodes.enrolled"), left = e->count > n ? e->count - n : 0;
     cJSON_Delete(status);
-    if (d->is_terminal) {
-        printf("\r  enrolled   [%.*s%.*s] %u/%u", (int)n, "################################", (int)(d->nodes - n),
-               "................................", n, d->nodes);
+    if (e->demo->is_terminal) {
+        printf("\r  enrolled   [%.*s%.*s] %u/%u", (int)n, "################################", (int)left,
+               "................................", n, e->count);
         fflush(stdout);
     }
-    return n == d->nodes;
+    return n == e->count;
 }
 
-void demo_wait_enrolled(struct demo *d, double seconds)
+void demo_wait_enrolled(struct demo *d, unsigned count, double seconds)
 {
-    fleet_wait(&d->fleet, seconds, "every node to be enrolled", enrolled, d);
+    struct enrolling enrolling = {.demo = d, .count = count};
+    fleet_wait(&d->fleet, seconds, "the nodes to be enrolled", enrolled, &enrolling);
     if (d->is_terminal)
         putchar('\n');
 }

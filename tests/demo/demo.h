@@ -47,8 +47,8 @@ void demo_begin(struct demo *d, const char *scenario, unsigned nodes);
 void demo_headline(struct demo *d, const char *text);
 /* One line of what was observed; fails the demo when it is not so. */
 void demo_check(struct demo *d, bool is_so, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Waits until all nodes are enrolled. */
-void demo_wait_enrolled(struct demo *d, double seconds);
+/* Waits until so many nodes are enrolled. */
+void demo_wait_enrolled(struct demo *d, unsigned count, double seconds);
 /* Shows a rollout with `meshctl watch` until it ends, calling `tick` (NULL: nothing) meanwhile; its exit status. */
 int demo_watch(struct demo *d, unsigned release, unsigned timeout_s, void (*tick)(struct demo *d, void *ctx),
                void *ctx);

@@ -88,7 +88,7 @@ void demo_check_flash(struct demo *d, unsigned release, unsigned model, unsigned
     fleet_witness(&d->fleet);
     for (unsigned i = 0; i < d->fleet.count; i++) {
         struct fleet_node *n = &d->fleet.node[i];
-        if (n->part == NULL || n->model != model)
+        if (n->part == NULL || n->pid == 0 || n->model != model)
             continue;
         struct look *l = &looks[slot_of(n)];
         look(d, n, l);

@@ -7,7 +7,7 @@
 #include "demo.h"
 
 /*
- * Checks, in the flash of every part of this model: its boot record is confirmed and boots from slot_of() it; there
+ * Checks, in the flash of every part of this model that is switched on: its boot record is confirmed and boots from slot_of() it; there
  * lies the image of this release, in canonical form the signed payload bit for bit; code in slot A and code in slot B
  * differ in the words of the relocation list alone, by the distance of the slots; and its application counted as many
  * starts as the air did.

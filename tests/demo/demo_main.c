@@ -49,7 +49,7 @@ static void start(struct demo *d)
         fleet_node_start(f, fleet_add(f, name, 1, label ? "canary" : NULL, 1));
     }
     demo_hops(d);
-    demo_wait_enrolled(d, 60);
+    demo_wait_enrolled(d, NODES, 60);
     for (unsigned i = 0; i < NODES; i++)
         versions += f->node[i].boots == 1 && strcmp(fleet_runs(&f->node[i]), "1.0.0") == 0;
     demo_check(d, demo_farthest(d) >= 5 && d->loss_percent == 10, "%u hops to the farthest node, %u %% frame loss",

@@ -71,7 +71,7 @@ static void take(struct demo *d, struct demo_payload *p, const struct fleet_fram
         if (p->is_measured[i] && p->count[i] == p->tree.positions)
             p->last_us = frame->at_us;
         if (sender != 0 && f->node[sender - 1].model == p->model)
-            p->from_updated += ran(&f->node[sender - 1], p->release->version, frame->at_us);
+            p->from_updated[i] += ran(&f->node[sender - 1], p->release->version, frame->at_us);
     }
 }
 
@@ -138,6 +138,14 @@ uint32_t demo_record_relayed(const struct demo *d, const struct demo_payload *p,
         }
         count += is_relayed;
     }
+    return count;
+}
+
+uint32_t demo_record_given(const struct demo_payload *p, unsigned from, unsigned to)
+{
+    uint32_t count = 0;
+    for (uint32_t position = 0; position < p->tree.positions; position++)
+        count += p->from[to][position] == from + 1;
     return count;
 }
 

@@ -24,9 +24,9 @@ struct demo_payload {
     uint8_t slot[FLEET_NODES_MAX];     /* that the node puts it into */
     /* Who gave it: 0 the gateway, i + 1 node i of the fleet, or nobody. */
     uint8_t from[FLEET_NODES_MAX][DEMO_POSITIONS_MAX];
-    uint32_t count[FLEET_NODES_MAX]; /* taken */
-    uint32_t from_updated;           /* taken from nodes of the same model that ran the image already */
-    uint64_t last_us;                /* when a measured node took its last one */
+    uint32_t count[FLEET_NODES_MAX];        /* taken */
+    uint32_t from_updated[FLEET_NODES_MAX]; /* of those, from nodes of the same model that ran the image already */
+    uint64_t last_us;                       /* when a measured node took its last one */
 };
 
 /* Takes handle and tree from the bundle; nothing taken, nobody measured. */
@@ -38,6 +38,8 @@ void demo_record_read(struct demo *d, struct demo_payload *payloads, unsigned co
 /* How many different chunks of it came into a group (bit i: node i) from nodes of another model, that is, by foreign
  * relay. */
 uint32_t demo_record_relayed(const struct demo *d, const struct demo_payload *p, uint32_t group);
+/* How many chunks node `from` of the fleet gave to node `to`. */
+uint32_t demo_record_given(const struct demo_payload *p, unsigned from, unsigned to);
 /* How many chunks nodes with it in slot `from` gave to nodes that were filling slot `to`. */
 uint32_t demo_record_crossed(const struct demo *d, const struct demo_payload *p, unsigned from, unsigned to);
 
