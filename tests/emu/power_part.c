@@ -40,6 +40,8 @@ struct power {
     struct player player[POWER_PARTS_MAX];
     uint32_t random;
     unsigned release; /* newest */
+    unsigned base;    /* the one that the parts go back to */
+    bool is_kept;     /* this cycle's release becomes the base */
     uint8_t id[8];    /* of its manifest */
     bool is_reverting;
     double end;
@@ -467,7 +469,8 @@ static void plan(struct power *w, struct player *p)
     } else {
         p->left[POWER_DOWNLOAD] = 2 + draw(w, 3);
         p->left[POWER_ACTIVATION] = 1 + draw(w, 2);
-        p->left[POWER_TRIAL] = 1 + draw(w, 2) + (draw(w, 8) == 0 ? 2u : 0u); /* two leave it one boot */
+        /* two leave it one boot, three or more none */
+        p->left[POWER_TRIAL] = w->is_kept ? 1 : 1 + draw(w, 2) + (draw(w, 8) == 0 ? 2u : 0u);
     }
     p->due = fleet_now() + draw(w, 4000) / 1e3;
 }
@@ -486,9 +489,11 @@ static void start_release(struct power *w)
     fleet_release(w->f, w->release, stem_of(w->release), 1u << MODEL);
     fleet_factory(w->f, w->release, MODEL, path, payload);
     FILE *file = fopen(path, "rbe");
-    if (file == NULL || fread(manifest, 1, sizeof manifest, file) != sizeof manifest)
+    const size_t n = file != NULL ? fread(manifest, 1, sizeof manifest, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    if (n != sizeof manifest)
         fleet_fail(w->f, "%s cannot be read", path);
-    fclose(file);
     mp_manifest_id(crypto_sodium(), manifest, w->id);
     fleet_rollout(w->f, w->release, POLICY);
 }
@@ -507,21 +512,33 @@ static void tell_ends(struct power *w)
     }
 }
 
+static void go_back(struct power *w)
+{
+    char from[16], to[16];
+    w->is_reverting = true;
+    snprintf(from, sizeof from, "%u", w->release);
+    /* not to the release before, which may have been reverted itself */
+    snprintf(to, sizeof to, "%u", w->base);
+    fleet_do(w->f, NULL, "rollout", "revert", from, "--to", to, NULL);
+    for (unsigned i = 0; i < w->options->parts; i++)
+        plan(w, &w->player[i]);
+    run_until_settled(w);
+    tell_ends(w);
+}
+
+/* An update, and mostly the way back; every third one is kept, so that home is now in one slot, now in the other. */
 static void run_cycle(struct power *w)
 {
-    char number[16];
+    w->is_kept = w->result->cycles % 3 == 1;
     start_release(w);
     for (unsigned i = 0; i < w->options->parts; i++)
         plan(w, &w->player[i]);
     run_until_settled(w);
     tell_ends(w);
-    w->is_reverting = true;
-    snprintf(number, sizeof number, "%u", w->release);
-    fleet_do(w->f, NULL, "rollout", "revert", number, NULL);
-    for (unsigned i = 0; i < w->options->parts; i++)
-        plan(w, &w->player[i]);
-    run_until_settled(w);
-    tell_ends(w);
+    if (w->is_kept)
+        w->base = w->release;
+    else
+        go_back(w);
     w->result->cycles++;
 }
 
@@ -547,7 +564,7 @@ static void start(struct power *w)
     f->part_models = 1u << MODEL;
     fleet_network(f);
     fleet_gateway_start(f);
-    w->release = 1;
+    w->release = w->base = 1;
     fleet_release(f, 1, "1.0.0", 1u << MODEL);
     for (unsigned i = 0; i < w->options->parts; i++) {
         char name[8];

@@ -18,6 +18,17 @@
 /* Where the firmware writes, see there. */
 enum { STARTS = 0x3F000, TWICE = 0x3F400, REFUSED = 0x3F404, BITS = 0x3F408, ERASED = 0x3F800, UNTOUCHED = 0x3FC00 };
 
+static uint32_t random_state;
+
+/* xorshift32 (Marsaglia, "Xorshift RNGs", 2003), 31 bits of it. */
+static uint32_t draw(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state >> 1;
+}
+
 static struct qemu *start_rig(unsigned i)
 {
     struct qemu *q = emu_open(i, emu_built("emu/rig.bin"));
@@ -124,12 +135,12 @@ static void test_resets_are_counted(void **state)
     struct qemu *q = start_rig(0);
     unsigned starts = 1;
     (void)state;
-    srand(7);
+    random_state = 7;
     /* q->resets_asked counts the one of qemu_load(), before the first instruction */
     assert_int_equal(q->resets_asked, 1);
     for (unsigned i = 0; i < 40; i++) {
         wait_ticks(q, 1);
-        rest_ms(rand() % 20);
+        rest_ms(draw() % 20);
         if (i % 5 == 4)
             expect_echo(q, "R");
         else
@@ -291,13 +302,13 @@ static void test_symbols_are_bounded(void **state)
     const size_t n = fread(elf, 1, sizeof elf, in);
     fclose(in);
     snprintf(path, sizeof path, "%s/cut.elf", emu_dir);
-    srand(3);
+    random_state = 3;
     for (unsigned i = 0; i < 300; i++) {
-        const size_t at = (size_t)rand() % (i % 3 == 0 ? 52 : n), len = i % 2 == 0 ? n : at;
+        const size_t at = (size_t)draw() % (i % 3 == 0 ? 52 : n), len = i % 2 == 0 ? n : at;
         const uint8_t kept = elf[at];
         FILE *out = fopen(path, "wb");
         assert_non_null(out);
-        elf[at] = (uint8_t)rand();
+        elf[at] = (uint8_t)draw();
         assert_int_equal(fwrite(elf, 1, len, out), len);
         elf[at] = kept;
         fclose(out);

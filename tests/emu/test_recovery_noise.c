@@ -30,6 +30,17 @@ static struct fleet fleet;
 static uint8_t blank[QEMU_FLASH_SIZE];
 static uint8_t settings[MP_SETTINGS_SIZE], manifest[MP_MANIFEST_SIZE], payload[NRF51_SLOT_SIZE];
 
+static uint32_t random_state;
+
+/* xorshift32 (Marsaglia, "Xorshift RNGs", 2003), 31 bits of it. */
+static uint32_t draw(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state >> 1;
+}
+
 static void fail_test(void)
 {
     _fail(__FILE__, __LINE__);
@@ -39,9 +50,11 @@ static size_t read_whole(const char *path, uint8_t *data, size_t cap)
 {
     FILE *file = fopen(path, "rb");
     const size_t n = file != NULL ? fread(data, 1, cap, file) : 0;
-    if (file == NULL || n == 0 || fgetc(file) != EOF)
+    const bool is_whole = n > 0 && fgetc(file) == EOF;
+    if (file != NULL)
+        fclose(file);
+    if (!is_whole)
         fleet_fail(&fleet, "%s cannot be read", path);
-    fclose(file);
     return n;
 }
 
@@ -77,7 +90,7 @@ static int set_up(void **state)
     struct qemu *q = &emu_part[0];
     (void)state;
     fleet_failed = qemu_failed = fail_test;
-    srand(5);
+    random_state = 5;
     qemu_open(q, &(struct qemu_options){.name = "p0", .dir = fleet.dir});
     memset(blank, 0xFF, sizeof blank);
     qemu_image_file(q, blank, 0, emu_built("nrf51/boot.bin"));
@@ -169,11 +182,11 @@ static void noise(void **state)
     expect_alive_and_blank(q);
     for (unsigned round = 0; round < 2; round++) {
         for (size_t i = 0; i < sizeof bytes; i++) /* then, much of it looks like the start of a request */
-            bytes[i] = (uint8_t)(round > 0 && rand() % 8 == 0 ? BOOT_RECOVERY_MAGIC : rand() >> 7);
+            bytes[i] = (uint8_t)(round > 0 && draw() % 8 == 0 ? BOOT_RECOVERY_MAGIC : draw() >> 7);
         for (size_t i = 0; round > 0 && i + 4 < sizeof bytes; i++)
             if (bytes[i] == BOOT_RECOVERY_MAGIC) {
-                bytes[i + 1] = (uint8_t)(rand() % 9);
-                bytes[i + 3] = (uint8_t)(rand() % 3);
+                bytes[i + 1] = (uint8_t)(draw() % 9);
+                bytes[i + 3] = (uint8_t)(draw() % 3);
             }
         give(q, bytes, sizeof bytes);
         drain(q);
@@ -190,8 +203,8 @@ static void half_frames(void **state)
     const size_t len = make_frame(frame, BOOT_RECOVERY_SETTINGS, settings, sizeof settings);
     (void)state;
     for (unsigned i = 0; i < 12; i++) {
-        give(q, frame, 1 + (size_t)rand() % (len - 1));
-        qemu_pass(q, 50 + (unsigned)(rand() % 400), 60);
+        give(q, frame, 1 + (size_t)draw() % (len - 1));
+        qemu_pass(q, 50 + draw() % 400, 60);
         assert_int_equal(drain(q), 0);
         expect_alive_and_blank(q);
     }
@@ -212,8 +225,8 @@ static void wrong_checksums(void **state)
             len = i % 3 == 1 ? make_frame(frame, BOOT_RECOVERY_ERASE, word, sizeof word)
                              : make_frame(frame, BOOT_RECOVERY_RESET, NULL, 0);
         /* not in the length, or frames would run into each other */
-        const size_t at = rand() % 2 == 0 ? 1 : BOOT_RECOVERY_HEAD + (size_t)rand() % (len - BOOT_RECOVERY_HEAD);
-        frame[at] ^= (uint8_t)(1u << rand() % 8);
+        const size_t at = draw() % 2 == 0 ? 1 : BOOT_RECOVERY_HEAD + (size_t)draw() % (len - BOOT_RECOVERY_HEAD);
+        frame[at] ^= (uint8_t)(1u << draw() % 8);
         give(q, frame, len);
     }
     assert_int_equal(drain(q), 0);
@@ -226,11 +239,11 @@ static void huge_lengths(void **state)
     uint8_t frame[2000];
     (void)state;
     for (unsigned i = 0; i < 60; i++) {
-        const unsigned len = i == 0 ? BOOT_RECOVERY_PAYLOAD_MAX + 1 : i == 1 ? 0xFFFF : 385 + (unsigned)rand() % 65000;
+        const unsigned len = i == 0 ? BOOT_RECOVERY_PAYLOAD_MAX + 1 : i == 1 ? 0xFFFF : 385 + draw() % 65000;
         for (size_t k = 0; k < sizeof frame; k++)
-            frame[k] = (uint8_t)(rand() >> 7);
+            frame[k] = (uint8_t)(draw() >> 7);
         frame[0] = BOOT_RECOVERY_MAGIC;
-        frame[1] = (uint8_t)(rand() % 8);
+        frame[1] = (uint8_t)(draw() % 8);
         mp_put16(frame + 2, (uint16_t)len);
         give(q, frame, sizeof frame);
     }
@@ -247,13 +260,13 @@ static void senseless_requests(void **state)
     unsigned refused = 0;
     (void)state;
     for (unsigned i = 0; i < FRAMES; i++) {
-        unsigned type = (unsigned)rand() % 12;
+        unsigned type = draw() % 12;
         if (type == BOOT_RECOVERY_RESET || type == BOOT_RECOVERY_ERASE)
             type += 100;
         for (size_t k = 0; k < sizeof data; k++)
-            data[k] = (uint8_t)(rand() >> 7);
+            data[k] = (uint8_t)(draw() >> 7);
         data[0] &= 3; /* slot; the rest of a piece's number is as likely huge */
-        const size_t len = i % 3 == 0 ? (size_t)rand() % sizeof data : lengths[(size_t)rand() % 8];
+        const size_t len = i % 3 == 0 ? (size_t)draw() % sizeof data : lengths[(size_t)draw() % 8];
         give(q, frame, make_frame(frame, type, data, len));
         refused += expect_reply(q) != 0;
     }
@@ -277,7 +290,7 @@ static void unsigned_image(void **state)
         }
         memcpy(data + 1, manifest, sizeof manifest);
         data[0] = (uint8_t)(i % 2);
-        data[1 + (size_t)rand() % MP_MANIFEST_SIZE] ^= 0x10;
+        data[1 + (size_t)draw() % MP_MANIFEST_SIZE] ^= 0x10;
         give(q, frame, make_frame(frame, BOOT_RECOVERY_BEGIN, data, sizeof data));
         assert_int_not_equal(expect_reply(q), 0);
         mp_put32(data, 0);
@@ -326,7 +339,7 @@ static void is_provisioned_afterwards(void **state)
     huge_lengths(state);
     uint8_t bytes[600];
     for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (uint8_t)(rand() >> 7);
+        bytes[i] = (uint8_t)(draw() >> 7);
     give(q, bytes, sizeof bytes); /* and the line is not clean either */
     mp_manifest_id(crypto_sodium(), manifest, plan.id);
     assert_int_equal(md_recover_start(&r, &plan, md_serial_now()), 0);

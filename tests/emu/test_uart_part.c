@@ -196,17 +196,17 @@ static int fail_here(void **state)
 /* --- faults --------------------------------------------------------------------------------------------------------- */
 
 /* The line is bad for so long, then good. */
-static void suffer(enum bad_mode mode, double seconds)
+static void suffer(enum bad_mode mode, unsigned seconds)
 {
     const struct bad_seen then = look();
     bad_line_set(&line, mode, 4);
-    for (double passed = 0; passed < seconds; passed++) { /* there is traffic meanwhile */
+    for (unsigned passed = 0; passed < seconds; passed++) { /* there is traffic meanwhile */
         speak();
         fleet_pause(1);
     }
     const struct bad_seen now = look();
     bad_line_set(&line, BAD_NOTHING, 0);
-    printf("%s: in %.0f s, %llu bytes for the part, %llu of them made up, %u packets damaged, %llu bytes from it, "
+    printf("%s: in %u s, %llu bytes for the part, %llu of them made up, %u packets damaged, %llu bytes from it, "
            "%u resets of the controller\n",
            bad_line_name(mode), seconds, (unsigned long long)(now.to_part - then.to_part),
            (unsigned long long)(now.made_up - then.made_up), now.damaged - then.damaged,

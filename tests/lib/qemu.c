@@ -311,7 +311,7 @@ void qemu_image_file(struct qemu *q, uint8_t image[QEMU_FLASH_SIZE], uint32_t ad
     if (file == NULL)
         qemu_fail(q, "%s: %s", path, strerror(errno));
     const size_t room = address < QEMU_FLASH_SIZE ? QEMU_FLASH_SIZE - address : 0;
-    const size_t n = fread(image + QEMU_FLASH_SIZE - room, 1, room, file);
+    const size_t n = fread(image + (QEMU_FLASH_SIZE - room), 1, room, file);
     const bool fits = n > 0 && fgetc(file) == EOF && ferror(file) == 0;
     fclose(file);
     if (!fits)

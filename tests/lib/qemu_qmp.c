@@ -97,9 +97,10 @@ cJSON *qemu_qmp_call(struct qemu *q, const char *command, cJSON *arguments)
     if (arguments != NULL && !cJSON_AddItemToObject(call, "arguments", arguments))
         qemu_fail(q, "out of memory");
     char *text = cJSON_PrintUnformatted(call);
-    if (text == NULL)
+    const size_t len = text != NULL ? strlen(text) : 0;
+    if (len == 0)
         qemu_fail(q, "out of memory");
-    qemu_send(q, q->qmp, text, strlen(text));
+    qemu_send(q, q->qmp, text, len);
     qemu_send(q, q->qmp, "\n", 1);
     cJSON_Delete(call);
     cJSON *answer = next_answer(q, text);
