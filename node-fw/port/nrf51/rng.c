@@ -6,7 +6,7 @@
 
 #define POOL 16u /* a power of two */
 /* With the correction there is no bound; and where the part is emulated, its source may rest while its clock goes on. */
-#define PATIENCE MP_SECONDS(1)
+#define PATIENCE MP_SECONDS(4)
 
 static uint8_t pool[POOL];
 static volatile uint8_t filled, drawn; /* run freely */
@@ -22,13 +22,24 @@ void nrf51_rng_irq(void)
         NRF51_RNG_STOP = 1;
 }
 
+/* The watchdog's timer ends it at the latest. */
+static void sleep_while_empty(void)
+{
+    __asm__ volatile("cpsid i" ::: "memory"); /* an interrupt that comes now stays pending and ends the sleep */
+    if (filled == drawn)
+        __asm__ volatile("dsb\nwfi" ::: "memory");
+    __asm__ volatile("cpsie i\nisb" ::: "memory");
+}
+
 /* One byte; false when none comes. */
 static bool draw(uint8_t *byte)
 {
     const mp_time until = nrf51_clock_now() + PATIENCE;
-    while (filled == drawn)
+    while (filled == drawn) {
         if (nrf51_clock_now() >= until && filled == drawn)
             return false;
+        sleep_while_empty();
+    }
     *byte = pool[drawn % POOL];
     drawn++;
     return true;
