@@ -167,6 +167,9 @@ void fleet_witness(struct fleet *f);
 const char *fleet_runs(const struct fleet_node *n);
 /* How many starts of this version. */
 unsigned fleet_booted(const struct fleet_node *n, const char *version);
+/* How often it came with another version than the time before. A node also says its version when it had to start its
+ * controller anew, which a busy machine can make it do; so this is what an update does, and only that. */
+unsigned fleet_changes(const struct fleet_node *n);
 /* Time of the first one, UINT64_MAX none. */
 uint64_t fleet_first_boot(const struct fleet_node *n, const char *version);
 

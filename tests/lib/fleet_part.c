@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "fleet_process.h"
+#include "node-fw/port/cause.h"
 #include "node-fw/port/crypto/crypto_sodium.h"
+#include "node-fw/port/exports.h"
+#include "node-fw/port/nrf51/map.h"
 
 struct fleet_part *fleet_part_add(struct fleet *f, const char *name, unsigned model, const char *label,
                                   unsigned release, unsigned slot)
@@ -123,5 +126,8 @@ void fleet_part_tell(struct fleet_part *p)
     tell_slot(&flash, 0);
     tell_slot(&flash, 1);
     qemu_monitor(q, "info registers", registers, sizeof registers);
-    printf("; reset %u times by itself, %u times from outside\n%s\n", q->resets_own, q->resets_asked, registers);
+    struct nf_handover handover;
+    qemu_peek(q, NRF51_HANDOVER, &handover, sizeof handover);
+    printf("; reset %u times by itself (last: %s), %u times from outside\n%s\n", q->resets_own,
+           nf_cause_name((enum boot_cause)handover.cause), q->resets_asked, registers);
 }

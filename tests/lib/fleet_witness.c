@@ -61,6 +61,14 @@ unsigned fleet_booted(const struct fleet_node *n, const char *version)
     return count;
 }
 
+unsigned fleet_changes(const struct fleet_node *n)
+{
+    unsigned count = 0;
+    for (unsigned i = 1; i < n->boots; i++)
+        count += strcmp(n->boot[i].version, n->boot[i - 1].version) != 0;
+    return count;
+}
+
 uint64_t fleet_first_boot(const struct fleet_node *n, const char *version)
 {
     for (unsigned i = 0; i < n->boots; i++)
