@@ -139,7 +139,8 @@ uint32_t boot_image_start(const struct boot_image *image)
     return image->list_known ? image->reloc.list_size : 0;
 }
 
-int boot_image_read(const struct boot_image *image, uint32_t offset, uint8_t *data, size_t len)
+static int read_on(const struct boot_image *image, uint32_t offset, uint8_t *data, size_t len,
+                   struct mp_reloc_mark *mark)
 {
     if (offset > image->manifest.image_size || len > image->manifest.image_size - offset)
         return MP_ERR_LENGTH;
@@ -148,19 +149,25 @@ int boot_image_read(const struct boot_image *image, uint32_t offset, uint8_t *da
     if (error != MP_OK || !image->list_known || image->reloc.count == 0)
         return error;
     return mp_reloc_apply(&image->reloc, read_raw, &image, 0 - mp_reloc_distance(&image->reloc, image->base), offset,
-                          data, len);
+                          data, len, mark);
+}
+
+int boot_image_read(const struct boot_image *image, uint32_t offset, uint8_t *data, size_t len)
+{
+    return read_on(image, offset, data, len, image->mark);
 }
 
 int boot_image_verify(const struct boot_image *image, const struct mp_crypto *crypto)
 {
     struct mp_sha256 state;
+    struct mp_reloc_mark mark = {0, 0, 0};
     uint8_t buf[VERIFY_STEP];
     uint32_t size = image->manifest.image_size;
 
     crypto->sha256_init(&state);
     for (uint32_t offset = 0; offset < size; offset += VERIFY_STEP) {
         uint32_t n = size - offset < VERIFY_STEP ? size - offset : VERIFY_STEP;
-        int error = boot_image_read(image, offset, buf, n);
+        int error = read_on(image, offset, buf, n, &mark);
         if (error != MP_OK)
             return MP_ERR_STORE;
         crypto->sha256_update(&state, buf, n);

@@ -31,6 +31,7 @@ struct boot_image {
     bool relocates;       /* the slots lie at different bases, so the payload may carry a list */
     bool list_known;      /* reloc was read and checked */
     struct mp_reloc_header reloc;
+    struct mp_reloc_mark *mark; /* of whoever reads the payload from front to back; NULL: nobody does */
     struct mp_manifest manifest;
     uint8_t id[8];
     struct mp_tree tree;

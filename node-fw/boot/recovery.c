@@ -173,7 +173,7 @@ static int relocate(struct boot_recovery *r, uint32_t len)
         return MP_OK;
     if (error == MP_OK)
         error = mp_reloc_apply(&list, list_read, r, mp_reloc_distance(&list, image->base), r->next * MP_CHUNK_SIZE,
-                               piece_of(r), len);
+                               piece_of(r), len, NULL);
     return error;
 }
 

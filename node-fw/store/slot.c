@@ -232,14 +232,17 @@ static void list_find(struct nf_slot *s)
 void nf_slot_scan(struct nf_slot *s)
 {
     const struct mp_tree *t = &s->image.tree;
+    struct mp_reloc_mark mark = {0, 0, 0};
 
     forget_all(s);
+    s->image.mark = &mark;
     scan_range(s, 0, t->first[0]);
     s->image.list_known = !s->image.relocates;
     if (s->image.relocates)
         list_find(s);
     /* Without the list only leaves that need none verify: those that hold the list itself. */
     scan_range(s, t->first[0], t->positions);
+    s->image.mark = NULL;
     s->changed = true;
 }
 
@@ -247,7 +250,9 @@ void nf_slot_scan(struct nf_slot *s)
 static void scan_known_list(struct nf_slot *s)
 {
     uint8_t head[COMPARE];
+    struct mp_reloc_mark mark = {0, 0, 0};
 
+    s->image.mark = &mark;
     for (uint32_t position = s->image.tree.first[0]; position < s->image.tree.positions; position++) {
         uint32_t address = boot_image_chunk_address(&s->image, position);
 
@@ -258,6 +263,7 @@ static void scan_known_list(struct nf_slot *s)
         hold(s, position);
         s->changed = true;
     }
+    s->image.mark = NULL;
 }
 
 /* After an interior chunk came: chunks below it that were there already are held again without being fetched. */
@@ -464,7 +470,7 @@ static int relocate(const struct nf_slot *s, uint32_t position, uint8_t *data, u
         if (error != MP_OK)
             return MP_ERR_STORE;
     }
-    if (mp_reloc_apply(&list, list_read, &r, mp_reloc_distance(&list, image->base), r.offset, data, len) != 0)
+    if (mp_reloc_apply(&list, list_read, &r, mp_reloc_distance(&list, image->base), r.offset, data, len, NULL) != 0)
         return MP_ERR_STORE;
     return MP_OK;
 }

@@ -130,29 +130,35 @@ static void word_add(uint8_t *p, size_t len, uint32_t distance)
 }
 
 int mp_reloc_apply(const struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uint32_t distance, uint32_t offset,
-                   uint8_t *data, size_t len)
+                   uint8_t *data, size_t len, struct mp_reloc_mark *mark)
 {
     struct cursor c;
-    uint32_t at = h->list_size; /* payload offset of the word that a delta of 0 means */
+    struct mp_reloc_mark at = {MP_RELOC_HEADER, 0, h->list_size};
 
     if (offset % 4 != 0)
         return MP_ERR_LENGTH;
-    if (distance == 0 || (offset < at && len <= at - offset))
+    if (distance == 0 || (offset < at.word_at && len <= at.word_at - offset))
         return MP_OK;
-    cursor_init(&c, read, ctx, MP_RELOC_HEADER, h->list_size);
-    for (uint32_t i = 0; i < h->count; i++, at += 4) {
+    if (mark != NULL && mark->list_at != 0 && mark->word_at <= offset)
+        at = *mark;
+    cursor_init(&c, read, ctx, at.list_at, h->list_size);
+    for (; at.index < h->count; at.index++) {
         uint32_t delta;
         int error = delta_next(&c, &delta);
 
         if (error != MP_OK)
             return error == MP_ERR_LENGTH ? MP_ERR_FORMAT : error;
-        at += 4 * delta;
-        if (at < offset)
-            continue;
-        if (at - offset >= len)
-            break;
-        word_add(data + (at - offset), len - (at - offset), distance);
+        uint32_t word = at.word_at + 4 * delta;
+        if (word >= offset) {
+            if (word - offset >= len)
+                break;
+            word_add(data + (word - offset), len - (word - offset), distance);
+        }
+        at.list_at = c.at;
+        at.word_at = word + 4;
     }
+    if (mark != NULL)
+        *mark = at;
     return MP_OK;
 }
 

@@ -24,6 +24,14 @@ struct mp_reloc_header {
     uint32_t count;
 };
 
+/* How far a pass over a payload got in its list; all zero before it starts. Of one list and one pass: a range that lies
+ * behind the one before goes on from there, any other begins anew. */
+struct mp_reloc_mark {
+    uint32_t list_at; /* payload offset of the next delta */
+    uint32_t index;   /* deltas before it */
+    uint32_t word_at; /* payload offset of the word that a delta of 0 means */
+};
+
 /* What to add to the listed words of a payload that lies at `address` (as the CPU sees it). */
 static inline uint32_t mp_reloc_distance(const struct mp_reloc_header *h, uint32_t address)
 {
@@ -45,12 +53,13 @@ int mp_reloc_check(struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uin
  * Adds `distance` (mod 2^32; pass its negation to undo) to the listed words in data, which holds the payload bytes from
  * offset on: typically a chunk. Bytes of the list itself stay. offset is a multiple of 4; when len is not, the low
  * bytes of a listed word that is cut off come out as they do in the whole word. h comes from mp_reloc_check(). Reads
- * the list from its start up to the word behind the range, nothing when the range lies in the list.
+ * the list from its start up to the word behind the range, nothing when the range lies in the list. With a mark (may be
+ * NULL) a pass from front to back reads it once, where it would take a time that grows with the square of the payload.
  * 0, MP_ERR_LENGTH (offset not aligned), MP_ERR_FORMAT (the list reads differently now), or what read returned; on an
  * error words may have been changed already.
  */
 int mp_reloc_apply(const struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uint32_t distance, uint32_t offset,
-                   uint8_t *data, size_t len);
+                   uint8_t *data, size_t len, struct mp_reloc_mark *mark);
 
 /*
  * Packs two links of one build, at base_a and base_b, into out: list and image a (buffers do not overlap). Bytes

@@ -44,6 +44,7 @@ static void check_payload(const uint8_t *data, size_t size)
     struct payload p = {data, (uint32_t)size};
     struct mp_reloc_header h;
     uint8_t *whole, *pieces;
+    struct mp_reloc_mark mark = {0, 0, 0};
     uint32_t moved = 0;
 
     if (mp_reloc_check(&h, payload_read, &p, p.size) != MP_OK)
@@ -52,15 +53,15 @@ static void check_payload(const uint8_t *data, size_t size)
     expect(h.count <= (size - h.list_size) / 4);
     whole = copy_of(data, size);
     pieces = copy_of(data, size);
-    expect(mp_reloc_apply(&h, payload_read, &p, 0x10101010, 0, whole, size) == MP_OK);
+    expect(mp_reloc_apply(&h, payload_read, &p, 0x10101010, 0, whole, size, NULL) == MP_OK);
     for (uint32_t at = 0; at < size; at += 192)
-        expect(mp_reloc_apply(&h, payload_read, &p, 0x10101010, at, pieces + at, size - at < 192 ? size - at : 192) ==
-               MP_OK);
+        expect(mp_reloc_apply(&h, payload_read, &p, 0x10101010, at, pieces + at, size - at < 192 ? size - at : 192,
+                              &mark) == MP_OK);
     expect(memcmp(whole, pieces, size) == 0 && memcmp(whole, data, h.list_size) == 0);
     for (size_t at = h.list_size; at < size; at += 4)
         moved += memcmp(whole + at, data + at, size - at < 4 ? size - at : 4) != 0;
     expect(moved == h.count);
-    expect(mp_reloc_apply(&h, payload_read, &p, 0u - 0x10101010, 0, whole, size) == MP_OK);
+    expect(mp_reloc_apply(&h, payload_read, &p, 0u - 0x10101010, 0, whole, size, NULL) == MP_OK);
     expect(memcmp(whole, data, size) == 0);
     free(whole);
     free(pieces);
@@ -82,7 +83,7 @@ static void check_pack(const uint8_t *a, const uint8_t *b, size_t len, uint32_t 
         expect(mp_reloc_check(&h, payload_read, &p, p.size) == MP_OK && p.size == h.list_size + len &&
                h.list_size % align == 0);
         moved = copy_of(out, p.size);
-        expect(mp_reloc_apply(&h, payload_read, &p, distance, 0, moved, p.size) == MP_OK);
+        expect(mp_reloc_apply(&h, payload_read, &p, distance, 0, moved, p.size, NULL) == MP_OK);
         expect(memcmp(moved + h.list_size, b, len) == 0);
         free(moved);
     } else {

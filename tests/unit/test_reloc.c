@@ -61,11 +61,11 @@ static void sha256(const uint8_t *data, size_t len, uint8_t digest[32])
 
 /* Applies to a whole payload in pieces of `piece` bytes (a multiple of 4), reading the list from the canonical one. */
 static void apply_in_pieces(const struct mp_reloc_header *h, struct payload *canonical, uint32_t distance,
-                            uint8_t *data, uint32_t piece)
+                            uint8_t *data, uint32_t piece, struct mp_reloc_mark *mark)
 {
     for (uint32_t offset = 0; offset < canonical->size; offset += piece) {
         uint32_t len = canonical->size - offset < piece ? canonical->size - offset : piece;
-        assert_int_equal(mp_reloc_apply(h, payload_read, canonical, distance, offset, data + offset, len), MP_OK);
+        assert_int_equal(mp_reloc_apply(h, payload_read, canonical, distance, offset, data + offset, len, mark), MP_OK);
     }
 }
 
@@ -113,7 +113,7 @@ static void vectors_match(void **state)
         assert_int_equal(h.list_size, list_size);
         assert_int_equal(h.image_base, list_size > 0 ? base_a : 0);
         memcpy(moved, payload, canonical.size);
-        apply_in_pieces(&h, &canonical, base_b - base_a, moved, 192);
+        apply_in_pieces(&h, &canonical, base_b - base_a, moved, 192, NULL);
         assert_memory_equal(moved + list_size, b, size);
     }
     assert_int_equal(v.count, 14);
@@ -149,6 +149,7 @@ static void pack_check_apply_and_undo(void **state)
         uint32_t align = round % 2 == 0 ? 4 : 4u << draw_random() % 11, at = draw_random() << 6;
         struct payload canonical = {.data = payload, .fail_after = -1}, place = {.data = moved, .fail_after = -1};
         struct mp_reloc_header h;
+        struct mp_reloc_mark mark = {0, 0, 0};
         size_t bad;
         long packed = mp_reloc_pack(payload, sizeof payload, a, b, size, base_a, base_b, align, &bad);
 
@@ -161,15 +162,76 @@ static void pack_check_apply_and_undo(void **state)
         assert_true(h.list_size < 12 + 3 * count + align);
         assert_true(canonical.furthest <= (h.list_size + 191) / 192 * 192 || h.list_size == 0);
         memcpy(moved, payload, canonical.size);
-        apply_in_pieces(&h, &canonical, base_b - base_a, moved, 4 * (1 + draw_random() % 100));
+        apply_in_pieces(&h, &canonical, base_b - base_a, moved, 4 * (1 + draw_random() % 100), NULL);
         assert_memory_equal(moved, payload, h.list_size);
         assert_memory_equal(moved + h.list_size, b, size);
         /* Undone from the moved bytes alone: the list in them is as it was. */
-        apply_in_pieces(&h, &place, base_a - base_b, moved, 192);
+        apply_in_pieces(&h, &place, base_a - base_b, moved, 192, &mark);
         assert_memory_equal(moved, payload, canonical.size);
         /* A payload that lies where the image behind its list is at its link address is not moved at all. */
         if (h.list_size > 0)
             assert_int_equal(mp_reloc_distance(&h, base_a - h.list_size + at), at);
+    }
+}
+
+/* The most that fits a slot of 96 KB, an address in every second word: without a mark it is some millions of deltas. */
+static void a_pass_with_a_mark_reads_the_list_once(void **state)
+{
+    enum { SIZE = 80000, PIECE = 192 };
+    static uint8_t a[SIZE], b[SIZE], payload[2 * SIZE], moved[2 * SIZE];
+    struct payload canonical = {.data = payload, .fail_after = -1};
+    struct mp_reloc_header h;
+    struct mp_reloc_mark mark = {0, 0, 0};
+    (void)state;
+
+    for (uint32_t i = 0; i < SIZE; i += 4) {
+        mp_put32(a + i, i);
+        mp_put32(b + i, i % 8 == 0 ? i + 0x18000 : i);
+    }
+    canonical.size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x18000, 4, NULL);
+    assert_int_equal(mp_reloc_check(&h, payload_read, &canonical, canonical.size), MP_OK);
+    assert_int_equal(h.count, SIZE / 8);
+    memcpy(moved, payload, canonical.size);
+    canonical.reads = 0;
+    apply_in_pieces(&h, &canonical, 0x18000, moved, PIECE, &mark);
+    assert_memory_equal(moved + h.list_size, b, SIZE);
+    /* Windows of 32 bytes; a piece begins in the window where the one before ended. */
+    assert_in_range(canonical.reads, h.list_size / 32, h.list_size / 32 + 1 + SIZE / PIECE + 1);
+
+    /* Backwards, every piece begins anew. */
+    for (uint32_t at = (canonical.size - 1) / PIECE + 1; at-- > 0;) {
+        uint32_t len = canonical.size - at * PIECE < PIECE ? canonical.size - at * PIECE : PIECE;
+        assert_int_equal(
+            mp_reloc_apply(&h, payload_read, &canonical, 0u - 0x18000, at * PIECE, moved + at * PIECE, len, &mark),
+            MP_OK);
+    }
+    assert_memory_equal(moved, payload, canonical.size);
+}
+
+/* Ranges of any kind with one mark. */
+static void a_mark_of_any_range_is_no_harm(void **state)
+{
+    enum { SIZE = 1201 };
+    uint8_t a[SIZE], b[SIZE], payload[2 * SIZE], whole[2 * SIZE], part[2 * SIZE];
+    struct payload canonical = {.data = payload, .fail_after = -1};
+    struct mp_reloc_header h;
+    struct mp_reloc_mark mark = {0, 0, 0};
+    (void)state;
+
+    two_links(a, b, SIZE, 0x01FF01FF, 2);
+    canonical.size = (uint32_t)mp_reloc_pack(payload, sizeof payload, a, b, SIZE, 0, 0x01FF01FF, 4, NULL);
+    assert_int_equal(mp_reloc_check(&h, payload_read, &canonical, canonical.size), MP_OK);
+    memcpy(whole, payload, h.list_size);
+    memcpy(whole + h.list_size, b, SIZE);
+    for (int i = 0; i < 100000; i++) {
+        uint32_t offset = draw_random() % (canonical.size / 4) * 4, len = draw_random() % 300;
+
+        if (len > canonical.size - offset)
+            len = canonical.size - offset;
+        memcpy(part, payload, canonical.size);
+        assert_int_equal(mp_reloc_apply(&h, payload_read, &canonical, 0x01FF01FF, offset, part + offset, len, &mark),
+                         MP_OK);
+        assert_memory_equal(part + offset, whole + offset, len);
     }
 }
 
@@ -191,7 +253,7 @@ static void every_range_shows_the_same_bytes(void **state)
             int wanted = offset % 4 == 0 ? MP_OK : MP_ERR_LENGTH;
 
             memcpy(part, payload, canonical.size);
-            assert_int_equal(mp_reloc_apply(&h, payload_read, &canonical, 0x01FF01FF, offset, part + offset, len),
+            assert_int_equal(mp_reloc_apply(&h, payload_read, &canonical, 0x01FF01FF, offset, part + offset, len, NULL),
                              wanted);
             if (wanted == MP_OK)
                 assert_memory_equal(part + offset, whole + offset, len);
@@ -296,7 +358,7 @@ static void an_image_without_list_stays_as_it_is(void **state)
     assert_int_equal(mp_reloc_check(&h, payload_read, &p, p.size), MP_OK);
     assert_int_equal(h.list_size + h.count + h.image_base, 0);
     memcpy(copy, image, sizeof copy);
-    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 0x1000, 0, copy, sizeof copy), MP_OK);
+    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 0x1000, 0, copy, sizeof copy, NULL), MP_OK);
     assert_memory_equal(copy, image, sizeof copy);
     memcpy(image, "RL", 2);
     assert_int_equal(mp_reloc_pack(out, sizeof out, image, NULL, sizeof image, 5, 0, 4, NULL), sizeof image + 12);
@@ -406,11 +468,11 @@ static void read_errors_pass_through(void **state)
         assert_int_equal(mp_reloc_check(&h, payload_read, &p, p.size), n < reads ? MP_ERR_STORE : MP_OK);
     }
     p.fail_after = 0;
-    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 1, h.list_size, data, SIZE), MP_ERR_STORE);
-    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 1, 0, data, h.list_size), MP_OK); /* reads nothing */
+    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 1, h.list_size, data, SIZE, NULL), MP_ERR_STORE);
+    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 1, 0, data, h.list_size, NULL), MP_OK); /* reads nothing */
     p.fail_after = -1;
     memset(payload + 12, 0xFF, h.list_size - 12); /* the list changed under us */
-    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 1, h.list_size, data, SIZE), MP_ERR_FORMAT);
+    assert_int_equal(mp_reloc_apply(&h, payload_read, &p, 1, h.list_size, data, SIZE, NULL), MP_ERR_FORMAT);
 }
 
 int main(void)
@@ -419,6 +481,8 @@ int main(void)
         cmocka_unit_test(vectors_match),
         cmocka_unit_test(pack_check_apply_and_undo),
         cmocka_unit_test(every_range_shows_the_same_bytes),
+        cmocka_unit_test(a_pass_with_a_mark_reads_the_list_once),
+        cmocka_unit_test(a_mark_of_any_range_is_no_harm),
         cmocka_unit_test(links_that_differ_in_more_are_refused),
         cmocka_unit_test(packing_respects_the_room),
         cmocka_unit_test(gaps_beyond_three_bytes_cannot_be_listed),

@@ -119,6 +119,42 @@ static void test_words_are_relocated(void **state)
     assert_true(slot.image.reloc.list_size > 12);
 }
 
+/* Flash that counts how often it is read. */
+static uint32_t reads;
+
+static int counted_read(void *ctx, uint32_t address, void *data, size_t len)
+{
+    reads++;
+    return rig.sim.flash.read(ctx, address, data, len);
+}
+
+/* A watchdog waits for a start that hashes an image or looks a half fetched one through: that must not take a time that
+ * grows with the square of its size, or an image with many listed words never starts. */
+static void test_many_words_take_no_longer(void **state)
+{
+    static const struct rig_part dense = {
+        .name = "dense", .page_size = 1024, .granule = 4, .relocates = true, .image_size = 8000, .list_stride = 4};
+    (void)state;
+
+    fresh(&dense);
+    open_erased(1);
+    fill(1);
+    assert_in_range(slot.image.reloc.count, 1900, 2000);
+    const uint32_t leaves = slot.image.tree.count[0], windows = slot.image.reloc.list_size / 32 + 1;
+    struct nf_flash counted = rig.sim.flash;
+    counted.read = counted_read;
+    slot.image.flash = &counted;
+
+    reads = 0;
+    assert_int_equal(boot_image_verify(&slot.image, rig_crypto()), MP_OK);
+    assert_in_range(reads, leaves, 2 * leaves + windows);
+    reads = 0;
+    nf_slot_scan(&slot);
+    assert_true(nf_slot_is_complete(&slot));
+    /* The list is read for itself, for the leaf that it shares with the image, and in the pass. */
+    assert_in_range(reads, leaves, 10 * slot.image.tree.positions + 3 * windows);
+}
+
 /* The list's leaf could not be stored yet, because its page must be erased first: others still wait for it. */
 static void test_list_that_could_not_be_stored_is_not_known(void **state)
 {
@@ -447,6 +483,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunks_come_back),
         cmocka_unit_test(test_words_are_relocated),
+        cmocka_unit_test(test_many_words_take_no_longer),
         cmocka_unit_test(test_list_that_could_not_be_stored_is_not_known),
         cmocka_unit_test(test_ones_behind_encryption),
         cmocka_unit_test(test_leaf_before_its_list_waits),
