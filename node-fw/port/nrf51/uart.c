@@ -80,18 +80,19 @@ static bool take_loss(void)
 {
     if (!lost)
         return false;
-    NRF51_UART_INTENCLR = NRF51_UART_INT_ERROR;
-    tail = lost_at;
+    /* In this order: bytes that are lost between the two are dropped now or reported next. */
     lost = false;
-    NRF51_UART_INTENSET = NRF51_UART_INT_ERROR;
+    tail = lost_at;
     return true;
 }
 
 int nrf51_uart_read(uint8_t *buf, size_t cap)
 {
+    /* Before the question whether bytes were lost: what came behind a loss is not read together with what came before. */
+    const uint16_t end = head;
     const bool was_lost = take_loss();
     size_t n = 0;
-    while (!was_lost && n < cap && head != tail) {
+    while (!was_lost && n < cap && tail != end) {
         buf[n++] = ring[tail % RING];
         tail++;
     }
