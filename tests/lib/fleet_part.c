@@ -10,14 +10,20 @@
 #include "node-fw/port/exports.h"
 #include "node-fw/port/nrf51/map.h"
 
+static struct fleet_part *allocate(struct fleet *f)
+{
+    struct fleet_part *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        fleet_fail(f, "no memory");
+    return p;
+}
+
 struct fleet_part *fleet_part_add(struct fleet *f, const char *name, unsigned model, const char *label,
                                   unsigned release, unsigned slot)
 {
     char boot[FLEET_PATH_MAX * 2], settings[FLEET_PATH_MAX], manifest[FLEET_PATH_MAX], payload[FLEET_PATH_MAX];
     char file[40];
-    struct fleet_part *p = calloc(1, sizeof *p);
-    if (p == NULL)
-        fleet_fail(f, "no memory");
+    struct fleet_part *p = allocate(f);
     p->node = fleet_enter(f, name, model, label);
     p->node->part = p;
     snprintf(file, sizeof file, "%s.settings", name);
