@@ -128,9 +128,14 @@ static int take_line(struct fields *f, char *line, unsigned number, char *error,
 
 static int check_part(const struct md_part *p, char *error, size_t error_size)
 {
-    uint32_t g = p->granule, end = p->boot + p->boot_size;
+    uint32_t g = p->granule, page = p->page_size;
     const struct nf_layout *l = &p->layout;
-    const uint32_t starts[] = {l->boot_record, l->settings, l->objects, l->slot[0], l->slot[1]};
+    const struct {
+        uint32_t start, size;
+    } region[] = {{l->boot_record, 2 * page}, {l->settings, page},        {l->objects, l->objects_size},
+                  {l->slot[0], l->slot_size}, {l->slot[1], l->slot_size}, {l->seal[0], page},
+                  {l->seal[1], page}};
+    const unsigned regions = l->seal[0] == l->seal[1] ? 5 : 7;
     if (p->flash_size > FLASH_MAX || p->flash_size - 1 > UINT32_MAX - p->flash_base)
         return refuse(error, error_size, MP_ERR_FORMAT, "flash_size is out of range");
     if (g != 4 && g != 8 && g != 16 && g != 32)
@@ -141,8 +146,8 @@ static int check_part(const struct md_part *p, char *error, size_t error_size)
         return refuse(error, error_size, MP_ERR_FORMAT, "regions must be whole pages within flash that do not overlap");
     if (p->boot_size > p->flash_size || p->boot > p->flash_size - p->boot_size)
         return refuse(error, error_size, MP_ERR_FORMAT, "the bootloader's region is not within flash");
-    for (unsigned i = 0; i < sizeof starts / sizeof starts[0]; i++)
-        if (p->boot_size > 0 && starts[i] >= p->boot && starts[i] < end)
+    for (unsigned i = 0; i < regions; i++)
+        if (p->boot_size > 0 && region[i].start < p->boot + p->boot_size && p->boot < region[i].start + region[i].size)
             return refuse(error, error_size, MP_ERR_FORMAT, "the bootloader's region overlaps another one");
     return MP_OK;
 }

@@ -188,6 +188,11 @@ static void parts_are_described(void **state)
     assert_int_equal(part_of("page_size=1024", "page_size=0"), MP_ERR_FORMAT);
     assert_int_equal(part_of("boot_size = 8K", "boot_size = 9K"), MP_ERR_FORMAT);
     assert_int_equal(part_of("boot_size = 8K", "boot_size = 65K"), MP_ERR_FORMAT);
+    /* Inside of a slot, and over seals outside of them. */
+    assert_int_equal(part_of("boot = 0", "boot = 45K"), MP_ERR_FORMAT);
+    assert_non_null(strstr(error, "overlaps another one"));
+    assert_int_equal(part_of("boot = 0", "seal_a = 62K\nseal_b = 63K\nboot = 0"), MP_OK);
+    assert_int_equal(part_of("boot_record = 8K", "seal_a = 1K\nseal_b = 63K\nboot_record = 8K"), MP_ERR_FORMAT);
     assert_int_equal(part_of("boot_record = 8K", "boot_record = 10K"), MP_ERR_FORMAT);
     assert_int_equal(md_part_load(&part, "/nowhere", error, sizeof error), MP_ERR_STORE);
     assert_non_null(strstr(error, "nrf51"));
