@@ -40,8 +40,8 @@ static const char provision_help[] =
     "  -o FILE                  the settings record, mode 0600 (POSIX: node-boot provision);\n"
     "                           delete it once the node has it\n"
     "  --serial LINE            a part that waits in its bootloader: unix:PATH, or\n"
-    "                           tty:DEVICE[,BAUD] (115200). What was interrupted goes on\n"
-    "                           where it was\n"
+    "                           tty:DEVICE[,BAUD] (115200; an nRF51 wants 1000000). What\n"
+    "                           was interrupted goes on where it was\n"
     "  --hex FILE               a new part's whole flash as Intel HEX, mode 0600; needs\n"
     "                           --part and an image\n"
     "\n"
@@ -69,11 +69,11 @@ static const char provision_help[] =
     "\n"
     "Examples:\n"
     "  meshctl provision --product 1 --model 2 --label canary --name lamp-7 -o lamp-7.settings\n"
-    "  meshctl provision --product 1 --model 2 --name lamp-8 --serial tty:/dev/ttyACM0 \\\n"
-    "          --image lamp-2.0.0.mfr\n"
+    "  meshctl provision --product 1 --model 2 --name lamp-8 --serial \\\n"
+    "          tty:/dev/ttyACM0,1000000 --image lamp-2.0.0.mfr\n"
     "  meshctl provision --settings lamp-7.settings --image lamp-2.0.0.mfr --part nrf51 \\\n"
     "          --bootloader boot.hex --hex lamp-7.hex\n"
-    "  meshctl provision --serial tty:/dev/ttyACM0 --info\n";
+    "  meshctl provision --serial tty:/dev/ttyACM0,1000000 --info\n";
 
 #define NOT_GIVEN UINT64_MAX
 
