@@ -28,7 +28,7 @@ static char top[64]; /* folder of all tests */
 
 static char *in_top(const char *name, char path[256])
 {
-    snprintf(path, 256, "%s/%s", top, name);
+    assert_true(snprintf(path, 256, "%s/%s", top, name) < 256);
     return path;
 }
 

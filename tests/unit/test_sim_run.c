@@ -499,9 +499,10 @@ static void sweep_expands_runs_and_sums_up(void **state)
     }
     assert_int_equal(sim_sweep_value(&o, 4, 0), 1);
     assert_int_equal(sim_sweep_value(&o, 4, 1), 1);
-    snprintf(other, sizeof other,
-             "sweep %s --stack mesh,flood --param release~2.size=2~KB,3~KB,2048~B --seeds 1-2 --out %s", scenario,
-             o.out);
+    int len = snprintf(other, sizeof other,
+                       "sweep %s --stack mesh,flood --param release~2.size=2~KB,3~KB,2048~B --seeds 1-2 --out %s",
+                       scenario, o.out);
+    assert_true(len > 0 && (size_t)len < sizeof other);
     /* one that cannot have its folder: the others are run all the same */
     mkdir(o.out, 0777);
     char path[1400];
