@@ -7,7 +7,7 @@
  * table are found on the host and given to boot_decide(); the part must boot the slot of that row and append the
  * record of it. In the end every part runs the old or the new version, as its record says, and takes an update.
  *
- * Half of the resets come at random times, between any two instructions; the others inside a flash operation: at a
+ * Some resets come at random times, between any two instructions, the others inside a flash operation: at a
  * random one of the next writes to the flash controller's registers, or a few instructions later, so between any two
  * words of a record, a chunk or a seal. What the emulator cannot show is a half-erased page and a half-written word: an
  * erase and a word write are one instruction there. tests/power cuts those on the host.
@@ -24,9 +24,9 @@
 
 enum power_phase {
     POWER_DOWNLOAD,   /* the other slot is being filled */
-    POWER_ACTIVATION, /* a trial was asked for and has not begun */
+    POWER_ACTIVATION, /* a trial was asked for, or was just being, and has not begun */
     POWER_TRIAL,
-    POWER_REVERT, /* either of the two, on the way back */
+    POWER_REVERT, /* either of the last two, on the way back */
     POWER_REST,   /* anything else: not counted */
     POWER_PHASES
 };
