@@ -89,6 +89,14 @@ int boot_image_seal(const struct nf_flash *flash, const struct nf_layout *layout
     return MP_OK;
 }
 
+bool boot_image_is_taken(const struct nf_flash *flash, const struct nf_layout *layout, unsigned slot)
+{
+    uint8_t word[4];
+
+    return flash->read(flash->ctx, boot_image_seal_address(flash, layout, slot), word, sizeof word) == NF_FLASH_OK &&
+           mp_get32(word) == BOOT_SEAL_TAKEN;
+}
+
 void boot_image_seal_put(uint8_t seal[BOOT_SEAL_SIZE], const uint8_t manifest[MP_MANIFEST_SIZE])
 {
     memcpy(seal, manifest, MP_MANIFEST_SIZE);

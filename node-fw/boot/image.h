@@ -21,6 +21,10 @@
 
 #define BOOT_SEAL_SIZE 224 /* manifest 200, CRC 4, 0xFF to a multiple of 32 */
 
+/* First word of a seal's page while serial recovery writes the slot: it erases and writes pages without the object log,
+ * so whatever was fetched into them before counts no more. Not the beginning of any manifest. */
+#define BOOT_SEAL_TAKEN 0x4E4B5459u
+
 /* One slot, opened for a payload. Caller-allocated; flash and layout must outlive it. */
 struct boot_image {
     const struct nf_flash *flash;
@@ -50,6 +54,9 @@ int boot_image_describe(struct boot_image *image, const struct nf_flash *flash, 
 /* Reads the seal of a slot into data. 0, MP_ERR_ABSENT (blank or torn), MP_ERR_STORE. */
 int boot_image_seal(const struct nf_flash *flash, const struct nf_layout *layout, unsigned slot,
                     uint8_t data[MP_MANIFEST_SIZE]);
+
+/* Is the slot taken, as BOOT_SEAL_TAKEN says? */
+bool boot_image_is_taken(const struct nf_flash *flash, const struct nf_layout *layout, unsigned slot);
 
 /* Encodes a seal: manifest and CRC; the rest of the 224 bytes is left as it is. */
 void boot_image_seal_put(uint8_t seal[BOOT_SEAL_SIZE], const uint8_t manifest[MP_MANIFEST_SIZE]);

@@ -9,7 +9,8 @@
  * What is held between requests is in RAM alone, so whatever cuts power ends it: the page that a cut may have left half
  * erased or half written is erased again before anything is programmed into it, because
  * - settings are written behind an erase of their page, by one request;
- * - a slot's pages are erased one by one as pieces come to them, its seal's page before the first of them;
+ * - a slot's pages are erased one by one as pieces come to them, its seal's page before the first of them, where a word
+ *   then tells a node that goes on instead that nothing in them can be built on;
  * - the boot record's append trusts no page that it did not erase.
  * A piece of the image is taken once, in order, so no granule is programmed twice.
  */
@@ -134,6 +135,9 @@ static void begin(struct boot_recovery *r, unsigned slot, const uint8_t *manifes
     if (r->status == MP_OK)
         r->status = judge(r, manifest);
     erase(r, seal_address(r, slot), 1);
+    uint8_t taken[STEP] = {0};
+    mp_put32(taken, BOOT_SEAL_TAKEN);
+    program(r, seal_address(r, slot), taken, sizeof taken);
     r->open = r->status == MP_OK;
 }
 
@@ -228,6 +232,7 @@ static int seal(struct boot_recovery *r)
         return error;
     memset(data, 0xFF, sizeof data);
     boot_image_seal_put(data, r->manifest);
+    erase(r, seal_address(r, r->slot), 1);
     program(r, seal_address(r, r->slot), data, sizeof data);
     error = boot_image_seal(boot->flash, boot->layout, r->slot, data);
     if (r->status != MP_OK || error != MP_OK)

@@ -85,6 +85,12 @@ static int resume_other(struct nf_store *s)
     }
     if (m.state == 0 || nf_slot_open(slot, &s->layout, other_slot(s), m.manifest) != MP_OK)
         return MP_OK;
+    if (m.state == MARKER_OPEN && boot_image_is_taken(&s->flash, &s->layout, other_slot(s))) {
+        m.state = MARKER_ERASING;
+        m.page = NO_PAGE;
+        if (marker_put(s, &m) != MP_OK)
+            return MP_ERR_STORE;
+    }
     if (m.state == MARKER_ERASING) {
         s->work = NF_WORK_ERASE;
         return MP_OK;

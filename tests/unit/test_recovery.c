@@ -234,7 +234,7 @@ static void only_what_is_signed_for_this_part_begins(void **state)
     assert_int_equal(recovery_part_begin(&part, 0, manifest), MP_ERR_SIGNATURE);
     assert_int_equal(part.sim.ops, ops);
     assert_int_equal(recovery_part_begin(&part, 0, rig_image[1].manifest), MP_OK);
-    assert_int_equal(part.sim.ops, ops + 1);
+    assert_int_equal(part.sim.ops, ops + 2);
 }
 
 static void pieces_come_in_order(void **state)
@@ -510,6 +510,64 @@ static void a_cut_anywhere_can_be_recovered_from(void **state)
     assert_true(cuts > 2500);
 }
 
+static struct nf_store node;
+static uint8_t node_memory[RIG_MEMORY];
+
+/* The node in slot 0 starts, and takes chunks of image 2 up to position `end`. */
+static void fetch(uint32_t end)
+{
+    const struct rig_image *image = &rig_image[2];
+
+    assert_int_equal(nf_store_init(&node, &part.flash, &part.layout, rig_crypto(), 0, node_memory, sizeof node_memory),
+                     MP_OK);
+    while (node.work != NF_WORK_NONE)
+        assert_true(nf_flash_storage.work(&node) >= 0);
+    for (uint32_t p = 0; p < end; p++)
+        assert_int_equal(
+            nf_flash_store.chunk_put(&node, NF_PLACE_TARGET, p, image->chunk[p], mp_tree_length(&image->tree, p)),
+            MP_OK);
+}
+
+/* A node fetches half of an image; somebody brings another one into that slot over the line, and power goes; nobody comes
+ * back, so the node goes on with its fetch. What recovery was erasing is nothing to build on. */
+static void a_fetch_does_not_go_on_in_what_recovery_left(void **state)
+{
+    static struct recovery_part before;
+    unsigned cuts = 0;
+    (void)state;
+
+    for (unsigned k = 0; k < KINDS; k++) {
+        fresh(kinds[k]);
+        assert_int_equal(give_settings(), MP_OK);
+        assert_int_equal(recovery_part_install(&part, 0, 1, true), MP_OK);
+        assert_int_equal(
+            nf_store_init(&node, &part.flash, &part.layout, rig_crypto(), 0, node_memory, sizeof node_memory), MP_OK);
+        assert_int_equal(nf_flash_storage.open(&node, rig_image[2].manifest), MP_OK);
+        fetch(rig_image[2].tree.positions / 2);
+        recovery_part_restart(&part);
+        before = part;
+        assert_int_equal(recovery_part_install(&part, 1, 3, true), MP_OK);
+        const uint64_t end = part.sim.ops;
+        for (uint64_t at = before.sim.ops; at + 1 < end; at++)
+            for (unsigned cut = 0; cut < FLASH_SIM_CUTS; cut++) {
+                part = before;
+                flash_sim_cut_at(&part.sim, at, (enum flash_sim_cut)cut);
+                recovery_part_install(&part, 1, 3, true);
+                assert_true(part.sim.is_dead);
+                recovery_part_restart(&part);
+                if (recovery_part_boot(&part, NULL) != 0)
+                    continue; /* the last operations: it is the home already */
+                fetch(0);
+                if (node.slot[NF_PLACE_TARGET].sealed)
+                    continue;
+                fetch(rig_image[2].tree.positions);
+                assert_int_equal(boot_image_verify(&node.slot[NF_PLACE_TARGET].image, rig_crypto()), MP_OK);
+                cuts++;
+            }
+    }
+    assert_true(cuts > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -527,6 +585,7 @@ int main(void)
         cmocka_unit_test(noise_is_skipped),
         cmocka_unit_test(damaged_frames_are_not_answered),
         cmocka_unit_test(a_cut_anywhere_can_be_recovered_from),
+        cmocka_unit_test(a_fetch_does_not_go_on_in_what_recovery_left),
     };
 
     return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
