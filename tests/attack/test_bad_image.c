@@ -20,7 +20,9 @@
 
 enum { BAD = 2, GOOD = 3, FLOOR = 5 };
 
-static const struct rig_part parts[] = {{"word", 1024, 4, false, false}, {"once", 2048, 8, true, true}};
+static const struct rig_part parts[] = {
+    {.name = "word", .page_size = 1024, .granule = 4},
+    {.name = "once", .page_size = 2048, .granule = 8, .write_once = true, .relocates = true}};
 static struct rig rig;
 static uint8_t slots_before[FLASH_SIM_SIZE_MAX];
 

@@ -143,7 +143,7 @@ static void send_pieces(struct input *in)
 static void step(struct input *in)
 {
     static const uint8_t word[4] = {0x45, 0x52, 0x41, 0x53};
-    uint8_t op = take(in), bytes[BOOT_RECOVERY_PAYLOAD_MAX];
+    uint8_t op = take(in), bytes[BOOT_RECOVERY_PAYLOAD_MAX] = {0};
     size_t len;
 
     switch (op % 10) {

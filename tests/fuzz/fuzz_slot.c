@@ -14,7 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PARTS = 2, IMAGE = 2, PROGRAMMED = 1, PASSES = 40 };
 
-static const struct rig_part parts[PARTS] = {{"word", 1024, 4, false, false}, {"once", 2048, 8, true, true}};
+static const struct rig_part parts[PARTS] = {
+    {.name = "word", .page_size = 1024, .granule = 4},
+    {.name = "once", .page_size = 2048, .granule = 8, .write_once = true, .relocates = true}};
 static struct rig whole[PARTS], rig; /* image 2 is in slot 1 of the first two */
 static struct rig_image images[PARTS];
 static const struct rig_image *image2;
