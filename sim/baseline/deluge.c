@@ -503,7 +503,7 @@ static void deluge_finish(void *ctx, sim_time now)
 
 #define DELUGE_STACK(its_name, its_bearer, its_open)                                                                   \
     {                                                                                                                  \
-        .name = its_name, .types = types, .bearer = its_bearer, .open = its_open, .close = deluge_close,               \
+        .name = (its_name), .types = types, .bearer = (its_bearer), .open = (its_open), .close = deluge_close,         \
         .start = deluge_start, .receive = deluge_receive, .expire = deluge_expire, .write = deluge_write,              \
         .next_expiry = deluge_next_expiry, .save = deluge_save, .load = deluge_load, .finish = deluge_finish           \
     }
