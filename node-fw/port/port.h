@@ -64,7 +64,7 @@ bool nf_port_link_is_up(void);
  */
 int nf_port_link_read(uint8_t *buf, size_t cap);
 /* Gives all of len (at most MP_HCI_COMMAND_MAX) bytes to the line: 0, or MP_ERR_ABSENT when the controller takes none
- * for 100 ms or the line is down; some may have left then, the loop starts the HCI host over. Does not keep data. */
+ * for 100 ms, or not all within a second, or the line is down; some may have left then, the loop starts the HCI host over. Does not keep data. */
 int nf_port_link_write(const uint8_t *data, size_t len);
 
 /* --- boot --------------------------------------------------------------------------------------------------------- */

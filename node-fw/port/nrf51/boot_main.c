@@ -135,14 +135,6 @@ static _Noreturn void start(unsigned slot, const uint32_t *vectors)
     jump(vectors[0], vectors[1]);
 }
 
-static _Noreturn void run(unsigned slot)
-{
-    const uint32_t *vectors = find_vectors(slot);
-    if (vectors != NULL && is_sound(slot, vectors))
-        start(slot, vectors);
-    nrf51_reset(BOOT_CAUSE_CRASH);
-}
-
 /*
  * An image that is confirmed and keeps failing soon after its start is started with a growing pause, 100 ms to 10 s, so
  * that it neither wears flash out (a node counts its starts there) nor floods the air. One on trial has its three boots
@@ -201,6 +193,18 @@ static _Noreturn void recover(void)
     }
 }
 
+/* A trial that cannot even be started has failed, like one that crashes. An image that cannot be started and is home all
+ * the same came by serial recovery, for another part: only serial recovery helps. */
+static _Noreturn void run(const struct boot_choice *choice)
+{
+    const uint32_t *vectors = find_vectors((unsigned)choice->slot);
+    if (vectors != NULL && is_sound((unsigned)choice->slot, vectors))
+        start((unsigned)choice->slot, vectors);
+    if (choice->record.state == BOOT_CONFIRMED)
+        recover();
+    nrf51_reset(BOOT_CAUSE_CRASH);
+}
+
 int main(void)
 {
     const enum boot_cause cause = read_cause();
@@ -217,5 +221,5 @@ int main(void)
     if (choice.slot < 0 || !boot_has_settings(&env))
         recover();
     back_off(cause, &choice.record);
-    run((unsigned)choice.slot);
+    run(&choice);
 }

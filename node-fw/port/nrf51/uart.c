@@ -9,8 +9,9 @@
 
 #include "board.h"
 
-#define RING 256u /* a power of two */
-#define TX_PATIENCE MP_MS(100)
+#define RING 256u              /* a power of two */
+#define TX_PATIENCE MP_MS(100) /* for a byte */
+#define TX_WHOLE MP_MS(1000)   /* for all of a write: a line that only trickles is no line either */
 
 static uint8_t ring[RING];
 static volatile uint16_t head;    /* next to write: interrupt */
@@ -103,13 +104,13 @@ int nrf51_uart_read(uint8_t *buf, size_t cap)
     return was_lost ? MP_ERR_ABSENT : (int)n;
 }
 
-/* Waits until TXD is free. False: the other side takes nothing. */
-static bool has_left(void)
+/* Waits until TXD is free, at most until `end`. False: the other side takes nothing, or too slowly. */
+static bool has_left(mp_time end)
 {
     if (!sending)
         return true;
     if (NRF51_UART_TXDRDY == 0) {
-        const mp_time until = nrf51_clock_now() + TX_PATIENCE;
+        const mp_time patience = nrf51_clock_now() + TX_PATIENCE, until = patience < end ? patience : end;
         while (NRF51_UART_TXDRDY == 0)
             if (nrf51_clock_now() >= until && NRF51_UART_TXDRDY == 0)
                 return false;
@@ -121,11 +122,12 @@ static bool has_left(void)
 
 int nrf51_uart_write(const uint8_t *data, size_t len)
 {
+    const mp_time end = nrf51_clock_now() + TX_WHOLE;
     for (size_t i = 0; i < len; i++) {
-        if (!has_left())
+        if (!has_left(end))
             return MP_ERR_ABSENT;
         sending = true;
         NRF51_UART_TXD = data[i];
     }
-    return has_left() ? 0 : MP_ERR_ABSENT;
+    return has_left(end) ? 0 : MP_ERR_ABSENT;
 }
