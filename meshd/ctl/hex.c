@@ -1,5 +1,6 @@
 #include "hex.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +30,10 @@ void md_hex_free(struct md_hex *h)
 {
     if (h == NULL)
         return;
-    for (size_t i = 0; i < h->count; i++)
+    for (size_t i = 0; i < h->count; i++) {
+        sodium_memzero(h->block[i], sizeof *h->block[i]); /* a part's settings hold keys */
         free(h->block[i]);
+    }
     free(h->block);
     free(h);
 }
@@ -270,10 +273,15 @@ static void put_record(struct writer *w, unsigned type, uint32_t offset, const u
         return;
     if (w->room - w->len < TEXT) {
         size_t room = 2 * w->room + 4 * TEXT;
-        char *more = realloc(w->text, room);
+        char *more = malloc(room); /* not realloc(): what is left behind may hold keys */
         if (more == NULL) {
             w->failed = true;
             return;
+        }
+        if (w->text != NULL) {
+            memcpy(more, w->text, w->len);
+            sodium_memzero(w->text, w->len);
+            free(w->text);
         }
         w->text = more;
         w->room = room;
@@ -290,6 +298,7 @@ static void put_record(struct writer *w, unsigned type, uint32_t offset, const u
     }
     w->text[w->len++] = '\r';
     w->text[w->len++] = '\n';
+    w->text[w->len] = '\0';
 }
 
 char *md_hex_text(const struct md_hex *h, size_t *len)
@@ -308,6 +317,8 @@ char *md_hex_text(const struct md_hex *h, size_t *len)
     }
     put_record(&w, END, 0, NULL, 0);
     if (w.failed) {
+        if (w.text != NULL)
+            sodium_memzero(w.text, w.len);
         free(w.text);
         return NULL;
     }

@@ -35,7 +35,7 @@ bool md_hex_next(const struct md_hex *h, uint64_t from, uint32_t *address, uint3
 int md_hex_parse(struct md_hex *h, const char *text, size_t len, char *error, size_t error_size);
 
 /* Text of all that is there: ascending, 16 bytes a record, an end record; CR LF ends the lines as the format has it.
- * malloc'd, *len its length; NULL: no memory. */
+ * malloc'd and terminated, *len its length; NULL: no memory. It may hold keys: wipe it before free(). */
 char *md_hex_text(const struct md_hex *h, size_t *len);
 
 #endif

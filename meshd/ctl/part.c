@@ -1,5 +1,6 @@
 #include "part.h"
 
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +307,7 @@ int md_part_flash(struct md_hex *hex, const struct md_part *part, const struct m
     int code = fill(&flash, part, crypto, material);
     if (code == MP_OK)
         code = take_over(hex, part, &flash, memory.data);
+    sodium_memzero(memory.data, memory.size); /* keys */
     free(memory.data);
     if (code == MP_ERR_ROOM)
         return refuse(error, error_size, code, "the image does not fit a slot of this part");
