@@ -92,7 +92,7 @@ int mp_reloc_check(struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uin
     uint32_t end;
     int error;
 
-    memset(h, 0, sizeof *h);
+    *h = (struct mp_reloc_header){0, 0, 0};
     if (payload_size == 0 || payload_size > MP_IMAGE_MAX)
         return MP_ERR_LENGTH;
     error = read(ctx, 0, head, payload_size < sizeof head ? payload_size : sizeof head);
@@ -118,47 +118,47 @@ int mp_reloc_check(struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uin
     return MP_OK;
 }
 
-/* Adds to a little-endian word of which only the low `len` bytes are there. */
+/* Adds to a little-endian word of which only the low `len` bytes are there. What carries out of 32 bits is above the word. */
 static void word_add(uint8_t *p, size_t len, uint32_t distance)
 {
-    uint8_t word[4] = {0};
-
-    len = len < 4 ? len : 4;
-    memcpy(word, p, len);
-    mp_put32(word, mp_get32(word) + distance);
-    memcpy(p, word, len);
+    for (size_t i = 0; i < 4 && i < len; i++) {
+        distance += p[i];
+        p[i] = (uint8_t)distance;
+        distance >>= 8;
+    }
 }
 
 int mp_reloc_apply(const struct mp_reloc_header *h, mp_reloc_read read, void *ctx, uint32_t distance, uint32_t offset,
                    uint8_t *data, size_t len, struct mp_reloc_mark *mark)
 {
     struct cursor c;
-    struct mp_reloc_mark at = {MP_RELOC_HEADER, 0, h->list_size};
+    struct mp_reloc_mark none;
 
+    none.word_at = 0;
+    if (mark == NULL)
+        mark = &none;
     if (offset % 4 != 0)
         return MP_ERR_LENGTH;
-    if (distance == 0 || (offset < at.word_at && len <= at.word_at - offset))
+    if (distance == 0 || (offset < h->list_size && len <= h->list_size - offset))
         return MP_OK;
-    if (mark != NULL && mark->list_at != 0 && mark->word_at <= offset)
-        at = *mark;
-    cursor_init(&c, read, ctx, at.list_at, h->list_size);
-    for (; at.index < h->count; at.index++) {
+    if (mark->word_at - 1 >= offset) /* behind the range, or 0 */
+        *mark = (struct mp_reloc_mark){MP_RELOC_HEADER, 0, h->list_size};
+    cursor_init(&c, read, ctx, mark->list_at, h->list_size);
+    for (; mark->index < h->count; mark->index++) {
         uint32_t delta;
         int error = delta_next(&c, &delta);
 
         if (error != MP_OK)
             return error == MP_ERR_LENGTH ? MP_ERR_FORMAT : error;
-        uint32_t word = at.word_at + 4 * delta;
+        uint32_t word = mark->word_at + 4 * delta;
         if (word >= offset) {
             if (word - offset >= len)
                 break;
             word_add(data + (word - offset), len - (word - offset), distance);
         }
-        at.list_at = c.at;
-        at.word_at = word + 4;
+        mark->list_at = c.at;
+        mark->word_at = word + 4;
     }
-    if (mark != NULL)
-        *mark = at;
     return MP_OK;
 }
 
