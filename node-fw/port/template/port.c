@@ -162,7 +162,7 @@ int nf_port_link_read(uint8_t *buf, size_t cap)
 }
 
 /*
- * All of it or an error: wait for CTS, asleep if you can, for at most 100 ms without a byte taken.
+ * All of it or an error: wait for CTS, asleep if you can, for at most 100 ms without a byte taken and a second in all.
  */
 int nf_port_link_write(const uint8_t *data, size_t len)
 {
